@@ -1,0 +1,1 @@
+"""Scores of maps, views and clusters: NumPy, SciPy and scikit-learn only."""

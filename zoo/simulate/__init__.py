@@ -1,0 +1,1 @@
+"""From density maps or atomic models to particle stacks whose every parameter is known."""
