@@ -12,7 +12,7 @@ _FINEST_BEAD_SIGMA_ANGSTROM = 4.5
 _STRETCH = 1.15
 _FILLER_WEIGHT = 0.2
 
-# centre (x, y, z), semi-axes, long-axis direction, number of rods, number of filler beads; before _STRETCH, Å.
+# centre (x, y, z), semi-axes, long-axis direction, rods, filler beads; in Å, before _STRETCH.
 # The bodies differ in size and shape, and no two of their directions are opposite or at 90 degrees:
 # the whole has no symmetry and is far from its own mirror image.
 _CORE_BODIES = (
