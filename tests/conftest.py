@@ -1,0 +1,46 @@
+"""Fixtures for all tests: the real data, RELION, and a toy data set where a test needs no more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+# Set before anything imports Keras: TensorFlow's start-up notices are not the tests' output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _shared_data_folder() -> Path | None:
+    named = os.environ.get("ZOO_SHARED_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+def pytest_collection_modifyitems(config, items):
+    no_data = _shared_data_folder() is None
+    no_relion = shutil.which("relion_project") is None
+    for item in items:
+        if no_data and "shared_data" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no real data: set ZOO_SHARED_DATA to its folder"))
+        if no_relion and "relion" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="RELION is not installed (Debian package relion)"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real maps, structures, particles and tomograms."""
+    folder = _shared_data_folder()
+    if folder is None:
+        pytest.skip("no real data: set ZOO_SHARED_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root folder of the checkout that the tests lie in."""
+    return REPOSITORY

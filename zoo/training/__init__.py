@@ -1,0 +1,1 @@
+"""Training: gradient engines, the loop, run folders, exact resume, distribution."""
