@@ -1,0 +1,48 @@
+"""How evenly a set of views fills Fourier space."""
+
+import numpy as np
+
+from zoo.errors import ZooError
+
+
+def fourier_completeness(
+    rotations: np.ndarray, fourier_radius: int = 50, directions: int | None = None
+) -> float:
+    """Sampling factor SCF* in [0, 1] of views (n, 3, 3): 1 for even views, near 0 for a single one.
+
+    A central slice lies normal to the beam, row 3 of RELION's matrix. At `fourier_radius` (in Fourier voxels)
+    each direction u of a Fibonacci half sphere is seen by the views v with |u . v| < 1 / (2 radius).
+    SCF = 1 / (mean(1 / seen) mean(seen)). With a share q of directions that no view sees, and the mean of
+    1 / seen over the others: 1 / SCF* = mean(seen) (mean(1 / seen) + q / (2 (1 - q))).
+    Only many views (n well above 2 radius) give a meaningful figure. The thesis calls it SQ factor.
+    Source: Baldwin & Lyumkis, Prog. Biophys. Mol. Biol. 150 (2020) and 160 (2021).
+    Raises ZooError if `rotations` is not (n, 3, 3).
+    """
+    rotations = np.asarray(rotations, np.float64)
+    if rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or len(rotations) == 0:
+        raise ZooError(f"views have shape {rotations.shape}; expected rotation matrices (n, 3, 3), n > 0")
+    seen = sampling_counts(rotations[:, 2, :], fourier_radius, directions)
+    share = (seen > 0).mean()
+    inverse = (1 / seen[seen > 0]).mean() + (1 - share) / share / 2
+    return float(min(1.0, 1 / (seen.mean() * inverse)))
+
+
+def sampling_counts(
+    beams: np.ndarray, fourier_radius: int = 50, directions: int | None = None
+) -> np.ndarray:
+    """How many slices normal to `beams` (n, 3) hold each of `directions` points spread over a half sphere."""
+    directions = int(2 * np.pi * fourier_radius**2 / 4) if directions is None else directions
+    points = fibonacci_half_sphere(directions).T.astype(np.float32)
+    width = 1 / (2 * fourier_radius)
+    seen = np.zeros(directions)
+    for start in range(0, len(beams), 2048):
+        seen += (np.abs(beams[start : start + 2048].astype(np.float32) @ points) < width).sum(0)
+    return seen
+
+
+def fibonacci_half_sphere(n: int) -> np.ndarray:
+    """n even unit vectors (n, 3) with z > 0. Source: Gonzalez, Math. Geosci. 42 (2010)."""
+    z = (np.arange(n) + 0.5) / n
+    angle = np.arange(n) * np.pi * (3 - np.sqrt(5))
+    radius = np.sqrt(1 - z**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
