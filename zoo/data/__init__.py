@@ -1,0 +1,1 @@
+"""Files ⇄ particle table ⇄ records ⇄ batches: one file format per module."""

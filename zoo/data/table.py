@@ -1,0 +1,169 @@
+"""The particle table: image, pose, CTF, optics and identity of every particle, in one set of units."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import ZooError
+
+CTF_COLUMNS = (
+    "defocus_u_angstrom",
+    "defocus_v_angstrom",
+    "defocus_angle_deg",
+    "voltage_kv",
+    "cs_mm",
+    "amplitude_contrast",
+    "phase_shift_deg",
+    "bfactor_angstrom2",
+    "ctf_scale",
+)
+"""The CTF parameters, in the order of every 9-vector called ``ctf``."""
+
+EULER_COLUMNS = ("rot_deg", "tilt_deg", "psi_deg")
+SHIFT_COLUMNS = ("shift_x_angstrom", "shift_y_angstrom")
+
+COLUMNS: dict[str, tuple[type, Any]] = {
+    "stack_index": (np.int32, 0),
+    "row_in_stack": (np.int64, None),
+    "uid": (np.uint64, None),
+    **{name: (np.float64, np.nan) for name in EULER_COLUMNS + SHIFT_COLUMNS + CTF_COLUMNS},
+    "pixel_size_angstrom": (np.float64, np.nan),
+    "optics_group": (np.int32, 1),
+    "label": (np.int64, -1),
+    "random_subset": (np.int32, 0),
+    "source_row": (np.int64, None),
+}
+"""Every column: its dtype and the value that means "unknown" (None: computed from the others)."""
+
+
+@dataclass
+class Source:
+    """Where a table was read from, with all that is needed to write a selection back unchanged.
+
+    ``format`` is "star", "cs" or "mrc"; ``blocks`` holds the blocks of the file as read (STAR: data
+    frames of text and dicts; cs: one structured array); ``image_root`` is the folder that the image
+    names in the file are relative to; ``stated_contrast_sign`` is what the file says about the sign
+    of the density (cryoSPARC's ``blob/sign``), None where it says nothing.
+    """
+
+    format: str
+    path: str
+    blocks: dict[str, Any] = field(default_factory=dict)
+    particle_block: str = ""
+    image_root: str = ""
+    stated_contrast_sign: int | None = None
+    comments: dict[str, str] = field(default_factory=dict)
+
+
+class ParticleTable:
+    """n particles as NumPy columns of equal length (see ``COLUMNS``), angles in degrees, lengths in Å.
+
+    ``stack_paths`` are absolute paths, ``stack_names`` the same stacks as the source file spells
+    them. Columns are attributes: ``table.defocus_u_angstrom``. Raises ZooError for unknown column
+    names and for columns of unequal length.
+    """
+
+    def __init__(
+        self,
+        stack_paths: Sequence[str],
+        columns: dict[str, Any],
+        source: Source | None = None,
+        stack_names: Sequence[str] | None = None,
+    ):
+        self.stack_paths = [str(path) for path in stack_paths]
+        self.stack_names = [str(name) for name in (stack_paths if stack_names is None else stack_names)]
+        self.source = source
+        unknown = sorted(set(columns) - set(COLUMNS))
+        if unknown:
+            raise ZooError(f"unknown particle column {unknown[0]!r}; the columns are {', '.join(COLUMNS)}")
+        count = _common_length(columns)
+        self._count = count
+        for name, (dtype, missing) in COLUMNS.items():
+            if name in columns:
+                values = np.asarray(columns[name])
+                setattr(self, name, np.ascontiguousarray(np.broadcast_to(values, count), dtype=dtype))
+            elif missing is not None:
+                setattr(self, name, np.full(count, missing, dtype=dtype))
+            elif name in ("row_in_stack", "source_row"):
+                setattr(self, name, np.arange(count, dtype=dtype))
+        if "uid" not in columns:
+            self.uid = image_uids(self.image_names())
+        if count and (self.stack_index.min() < 0 or self.stack_index.max() >= len(self.stack_paths)):
+            raise ZooError(f"stack_index outside 0..{len(self.stack_paths) - 1} (number of stack paths)")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __repr__(self) -> str:
+        return f"ParticleTable({len(self)} particles, {len(self.stack_paths)} stacks)"
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All columns by name, in the order of ``COLUMNS`` (the arrays themselves, not copies)."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    def select(self, indices) -> ParticleTable:
+        """The particles at ``indices`` (integers, a slice or a boolean mask), in that order."""
+        if isinstance(indices, slice):
+            indices = np.arange(len(self))[indices]
+        indices = np.asarray(indices)
+        if indices.size == 0:
+            indices = indices.astype(np.int64)
+        columns = {name: values[indices] for name, values in self.columns().items()}
+        return ParticleTable(self.stack_paths, columns, self.source, self.stack_names)
+
+    def ctf(self) -> np.ndarray:
+        """CTF parameters, (n, 9) float64, in the order of ``CTF_COLUMNS``."""
+        return np.stack([getattr(self, name) for name in CTF_COLUMNS], axis=1)
+
+    def euler_deg(self) -> np.ndarray:
+        """RELION's rot, tilt, psi in degrees, (n, 3) float64, NaN where unknown."""
+        return np.stack([getattr(self, name) for name in EULER_COLUMNS], axis=1)
+
+    def shift_angstrom(self) -> np.ndarray:
+        """RELION's origins x, y in Å, (n, 2) float64, NaN where unknown."""
+        return np.stack([getattr(self, name) for name in SHIFT_COLUMNS], axis=1)
+
+    def image_names(self) -> list[str]:
+        """``000001@stack.mrcs`` for every particle: 1-based, the stack as the source spells it."""
+        rows = (self.row_in_stack + 1).tolist()
+        return [
+            f"{row:06d}@{self.stack_names[stack]}"
+            for row, stack in zip(rows, self.stack_index.tolist(), strict=True)
+        ]
+
+    def require(self, names: Iterable[str], purpose: str = "this") -> None:
+        """Raise ZooError naming the first particle in which one of the columns ``names`` is unknown."""
+        for name in names:
+            bad = np.flatnonzero(~np.isfinite(getattr(self, name)))
+            if bad.size:
+                where = self.source.path if self.source else "particle table"
+                raise ZooError(
+                    f"{where}: row {self.source_row[bad[0]] + 1}: {name} is not known "
+                    f"({bad.size} of {len(self)} particles), but {purpose} needs it; "
+                    f"add it to the file or give it on the command line"
+                )
+
+
+def image_uids(image_names: Iterable[str]) -> np.ndarray:
+    """Stable identities, uint64: the first 8 bytes of BLAKE2b of each image name (path normalised)."""
+    uids = []
+    for name in image_names:
+        row, _, stack = name.partition("@")
+        text = f"{row}@{posixpath.normpath(stack)}"
+        uids.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+    return np.array(uids, dtype=np.uint64)
+
+
+def _common_length(columns: dict[str, Any]) -> int:
+    lengths = {name: len(values) for name, values in columns.items() if np.ndim(values) == 1}
+    if not lengths:
+        raise ZooError("a particle table needs at least one column with one value per particle")
+    if len(set(lengths.values())) > 1:
+        raise ZooError(f"particle columns of unequal length: {lengths}")
+    return next(iter(lengths.values()))
