@@ -1,0 +1,152 @@
+"""``info.json``: what a packed data set holds, how it was made, and the checksums of its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.data.parts import write_json
+from zoo.data.table import COLUMNS, CTF_COLUMNS
+from zoo.errors import ZooError
+
+INFO_NAME = "info.json"
+TABLE_NAME = "table.npz"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One TFRecord file: ``count`` records, ``bytes`` long, CRC-32 (zlib's) of the whole file."""
+
+    name: str
+    count: int
+    crc32: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A packed data set (the content of info.json; lengths in Å, boxes in pixels).
+
+    ``voxel_size_angstrom`` is the pixel size of the packed images (of the largest optics group if they
+    differ: each record carries its own). ``contrast_sign`` is the sign that the images were multiplied
+    with so that particles are positive; ``contrast`` says how it was found. ``labels`` counts the
+    particles per label (-1: unknown). ``path`` is the folder, not stored.
+    """
+
+    kind: str
+    name: str
+    count: int
+    box: int
+    voxel_size_angstrom: float
+    contrast_sign: int
+    dtype: str
+    shards: tuple[ShardInfo, ...]
+    labels: dict[int, int]
+    contrast: dict[str, Any] = field(default_factory=dict)
+    normalisation: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, float] = field(default_factory=dict)
+    resample: str = ""
+    source_box: int = 0
+    has_ctf: bool = False
+    has_poses: bool = False
+    optics_groups: tuple[dict[str, Any], ...] = ()
+    seed: int = 0
+    source: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    table_crc32: int = 0
+    command: str = ""
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+    path: str = ""
+
+    def shard_paths(self) -> list[str]:
+        """Absolute paths of the shards, in record order."""
+        return [str(Path(self.path) / shard.name) for shard in self.shards]
+
+    def save(self, folder: str | Path) -> None:
+        """Write info.json into ``folder``, whole or not at all."""
+        content = dataclasses.asdict(self)
+        del content["path"]
+        content["labels"] = {str(label): count for label, count in self.labels.items()}
+        write_json(Path(folder) / INFO_NAME, content)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DatasetInfo:
+        """Read the info.json of a packed folder (or the file itself); raises ZooError saying what is wrong."""
+        path = Path(folder).absolute()
+        if path.name == INFO_NAME:
+            path = path.parent
+        if not path.is_dir():
+            raise ZooError(f"{path}: no such folder; expected a data set made by zoo-pack")
+        content = _read_json(path)
+        version = content.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ZooError(
+                f"{path / INFO_NAME}: format_version {version}, expected {FORMAT_VERSION}; "
+                f"pack the data set again with this version of zoo-pack"
+            )
+        try:
+            content["shards"] = tuple(ShardInfo(**shard) for shard in content["shards"])
+            content["labels"] = {int(label): int(count) for label, count in content["labels"].items()}
+            content["optics_groups"] = tuple(content.get("optics_groups", ()))
+            info = cls(**content, path=str(path))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ZooError(f"{path / INFO_NAME}: damaged: {error}; pack the data set again") from error
+        if sum(shard.count for shard in info.shards) != info.count:
+            raise ZooError(f"{path / INFO_NAME}: count {info.count} is not the sum over its shards; pack again")
+        return info
+
+    def load_table(self) -> dict[str, np.ndarray]:
+        """Numeric columns of the particle table in record order, each (count,); names as in ParticleTable."""
+        path = Path(self.path) / TABLE_NAME
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                columns = {name: archive[name] for name in COLUMNS}
+        except FileNotFoundError as error:
+            raise ZooError(f"{path}: no such file; copy it back or pack the data set again") from error
+        except Exception as error:  # zipfile, zlib and NumPy each have their own ways to fail
+            raise ZooError(f"{path}: damaged: {error}; pack the data set again") from error
+        lengths = {len(values) for values in columns.values()}
+        if lengths != {self.count}:
+            raise ZooError(f"{path}: columns of {sorted(lengths)} rows, info.json says {self.count}; pack again")
+        return columns
+
+    def load_ctf(self) -> np.ndarray:
+        """CTF parameters in record order, (count, 9) float32, NaN where unknown."""
+        table = self.load_table()
+        return np.stack([table[name] for name in CTF_COLUMNS], axis=1).astype(np.float32)
+
+    def verify_files(self) -> None:
+        """Raise ZooError if a shard is missing or not as long as info.json says (cheap: reads no record)."""
+        for shard, path in zip(self.shards, self.shard_paths(), strict=True):
+            size = Path(path).stat().st_size if Path(path).is_file() else None
+            if size is None:
+                raise ZooError(f"{path}: no such shard; copy it back or pack the data set again")
+            if size != shard.bytes:
+                raise ZooError(
+                    f"{path}: {size} bytes long, expected {shard.bytes}: cut short or replaced; "
+                    f"zoo-pack --check {self.path} says where"
+                )
+
+
+def _read_json(folder: Path) -> dict:
+    path = folder / INFO_NAME
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ZooError(
+            f"{folder}: no {INFO_NAME} in it, so not a finished data set; "
+            f"make one with: zoo-pack PARTICLES.star {folder}"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise ZooError(f"{path}: cannot be read: {error}; pack the data set again") from error
+    if not isinstance(content, dict):
+        raise ZooError(f"{path}: holds a {type(content).__name__}, expected an object; pack the data set again")
+    return content
