@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, optimize
+from scipy import fft, ndimage, optimize
 from scipy.spatial.transform import Rotation
 
 from zoo.errors import ZooError
@@ -123,18 +123,21 @@ class _Shells:
 
     def search(self, transform, rotations):
         """Best correlation (n,) over all shifts and that shift (n, 3) xyz in pixels, for each rotation."""
-        size = 4 * self.radius
-        place = tuple(self.frequency[:, ::-1].T % size)
-        mirrored = tuple(-self.frequency[:, ::-1].T % size)
+        size = 3 * self.radius + 1
+        # irfftn takes kx >= 0; on the plane kx = 0 both of a Friedel pair must be there
+        flip = np.where(self.frequency[:, 0] < 0, -1, 1)
+        place = tuple((self.frequency * flip[:, None])[:, ::-1].T % size)
+        plane = self.frequency[:, 0] == 0
+        partner = tuple(-self.frequency[plane, ::-1].T % size)
         scores, shifts = np.empty(len(rotations)), np.empty((len(rotations), 3))
         for start in range(0, len(rotations), 100):
             values = self.rotated(transform, rotations[start : start + 100])
             norm = np.sqrt((np.abs(values) ** 2).sum(-1)) * self.power
             product = self.reference * values.conj()
-            spectrum = np.zeros((len(values), size, size, size), np.complex64)
-            spectrum[(slice(None), *place)] = product
-            spectrum[(slice(None), *mirrored)] = product.conj()
-            maps = np.fft.ifftn(spectrum, axes=(1, 2, 3)).real.reshape(len(values), -1)
+            spectrum = np.zeros((len(values), size, size, size // 2 + 1), np.complex64)
+            spectrum[(slice(None), *place)] = np.where(flip > 0, product, product.conj())
+            spectrum[(slice(None), *partner)] = product[:, plane].conj()
+            maps = fft.irfftn(spectrum, s=(size,) * 3, axes=(1, 2, 3)).reshape(len(values), -1)
             best = maps.argmax(1)
             scores[start : start + 100] = maps.max(1) * size**3 / 2 / np.maximum(norm, 1e-30)
             zyx = np.stack(np.unravel_index(best, (size,) * 3), axis=1)
