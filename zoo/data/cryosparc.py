@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from glob import glob
+from glob import escape, glob
 
 import numpy as np
 
 from zoo.data.files import atomic_path, existing_file, resolve_images
-from zoo.data.table import ParticleTable, Source, image_uids
+from zoo.data.images import stack_boxes
+from zoo.data.table import ParticleTable, Source
 from zoo.errors import ZooError
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -35,7 +36,7 @@ def read_cs_array(path: str | os.PathLike) -> np.ndarray:
     path = existing_file(path)
     with open(path, "rb") as file:
         if file.read(6) != _NPY_MAGIC:
-            raise ZooError(f"{path}: does not start as a .cs file does (NumPy array); give a particle .cs file")
+            raise ZooError(f"{path}: not a .cs file (a NumPy array); give a particle .cs file")
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # NumPy raises many kinds on damaged headers
@@ -46,7 +47,7 @@ def read_cs_array(path: str | os.PathLike) -> np.ndarray:
             ) from error
         raise ZooError(f"{path}: damaged .cs file: {error}; copy the file again") from error
     if array.dtype.names is None or array.ndim != 1:
-        raise ZooError(f"{path}: an array of shape {array.shape} without column names; not a particle .cs file")
+        raise ZooError(f"{path}: an array of shape {array.shape}, expected a table with named columns")
     if "uid" not in array.dtype.names:
         raise ZooError(f"{path}: column uid is missing; it has {', '.join(array.dtype.names[:8])}")
     return array
@@ -70,7 +71,7 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
         array = _join(path, array, extra)
     missing = [name for name in ("blob/path", "blob/idx") if name not in array.dtype.names]
     if missing:
-        raise ZooError(f"{path}: column {missing[0]} is missing; give the passthrough .cs file of the same job")
+        raise ZooError(f"{path}: column {missing[0]} is missing; give the job's passthrough .cs file")
     names = [text.lstrip(">") for text in _text(array["blob/path"]).tolist()]
     stack_names, stack_index = np.unique(names, return_inverse=True)
     stated_root = _text(array["zoo/image_root"][:1])[0] if "zoo/image_root" in array.dtype.names else ""
@@ -152,19 +153,12 @@ def _text(column: np.ndarray) -> np.ndarray:
 
 def _passthrough_beside(path: str) -> list[str]:
     job = re.search(r"J\d+(?=_|\b)", os.path.basename(path))
-    beside = sorted(glob(os.path.join(glob_escape(os.path.dirname(path)), "*passthrough*.cs")))
+    beside = sorted(glob(os.path.join(escape(os.path.dirname(path)), "*passthrough*.cs")))
     return [
         other
         for other in beside
         if other != path and (job is None or re.search(job.group() + r"(?!\d)", os.path.basename(other)))
     ]
-
-
-def glob_escape(folder: str) -> str:
-    """A folder name with the characters that glob would interpret taken literally."""
-    from glob import escape
-
-    return escape(folder)
 
 
 def _join(path: str, array: np.ndarray, extra_path: str) -> np.ndarray:
@@ -219,7 +213,7 @@ def _alignments(path: str, array: np.ndarray, pixel_size: np.ndarray) -> dict[st
         pose = array["alignments3D/pose"].astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(pose).all(axis=1))
         if bad.size:
-            raise ZooError(f"{path}: row {bad[0] + 1}: alignments3D/pose is {pose[bad[0]]}, expected 3 numbers")
+            raise ZooError(f"{path}: row {bad[0] + 1}: alignments3D/pose {pose[bad[0]]}, expected 3 numbers")
         columns["rot_deg"], columns["tilt_deg"], columns["psi_deg"] = euler_from_pose(pose).T
     if "alignments3D/shift" in array.dtype.names:
         if "alignments3D/psize_A" in array.dtype.names:  # the shift is in pixels of the alignment
@@ -233,15 +227,12 @@ def _alignments(path: str, array: np.ndarray, pixel_size: np.ndarray) -> dict[st
 
 def _array_from_table(table: ParticleTable) -> np.ndarray:
     """The .cs columns of a table that came from elsewhere; unknown ones are left out."""
-    from zoo.data.star import _box_of
-
     columns = {
         "uid": table.uid,
         "blob/path": np.array(table.stack_names)[table.stack_index],
         "blob/idx": table.row_in_stack.astype(np.uint32),
     }
-    boxes = {int(stack): _box_of(table, int(np.argmax(table.stack_index == stack))) for stack in set(table.stack_index)}
-    box = np.array([boxes[stack] for stack in table.stack_index.tolist()], dtype=np.uint32)
+    box = stack_boxes(table)[table.stack_index].astype(np.uint32)
     if box.all():
         columns["blob/shape"] = np.stack([box, box], axis=1)
     if np.isfinite(table.pixel_size_angstrom).all():

@@ -12,6 +12,7 @@ from zoo.data.table import ParticleTable
 from zoo.errors import ZooError
 
 _OPEN_FILES = 64
+_READ_BYTES = 1 << 24
 
 
 class ImageReader:
@@ -87,10 +88,11 @@ class ImageReader:
         offset = header.data_offset + row * header.section_bytes
         done = 0
         while done < len(view):
-            got = os.preadv(self._file(stack), [view[done:]], offset + done)
-            if not got:
+            piece = os.pread(self._file(stack), min(len(view) - done, _READ_BYTES), offset + done)
+            if not piece:
                 raise ZooError(f"{header.path}: ends at byte {offset + done}; cut short while being read")
-            done += got
+            view[done : done + len(piece)] = piece
+            done += len(piece)
         if not native:
             out[...] = raw
         return out
@@ -141,6 +143,17 @@ class ImageReader:
                 f"{self.headers[stack].path}, which holds {counts[stack]} images; "
                 f"correct the row or copy the stack again"
             )
+
+
+def stack_boxes(table: ParticleTable) -> np.ndarray:
+    """Box in pixels of every stack of a table, (number of stacks,) int64; 0 where it cannot be read."""
+    boxes = np.zeros(len(table.stack_paths), dtype=np.int64)
+    for stack in np.unique(table.stack_index).tolist():
+        try:
+            boxes[stack] = read_header(table.stack_paths[stack]).shape[1]
+        except ZooError:
+            pass  # a table can be written without its images
+    return boxes
 
 
 def check_finite(images: np.ndarray, table: ParticleTable | None = None, indices=None) -> None:

@@ -67,7 +67,7 @@ def write_particles(
         raise ZooError(f"{path}: no particles to write")
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix == ".star":
-        from zoo.data.star import write_star
+        from zoo.data.star_write import write_star
 
         write_star(table, path, extra_columns)
     elif suffix == ".cs":

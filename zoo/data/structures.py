@@ -1,0 +1,105 @@
+"""Atomic models from PDB and mmCIF files, with biological assemblies, through gemmi."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.data.files import existing_file
+from zoo.errors import ZooError
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """n atoms: positions in Å (n, 3) xyz, element symbols, B-factors in Å², occupancies, chain names."""
+
+    positions_angstrom: np.ndarray
+    elements: np.ndarray
+    bfactors_angstrom2: np.ndarray
+    occupancies: np.ndarray
+    chains: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions_angstrom)
+
+    def select(self, mask) -> Atoms:
+        """The atoms of a boolean mask or of indices, in that order."""
+        return Atoms(
+            self.positions_angstrom[mask],
+            self.elements[mask],
+            self.bfactors_angstrom2[mask],
+            self.occupancies[mask],
+            self.chains[mask],
+        )
+
+    def without_chains(self, names) -> Atoms:
+        """All atoms but those of the named chains; raises ZooError for a chain that is not there."""
+        absent = sorted(set(names) - set(self.chains.tolist()))
+        if absent:
+            there = ", ".join(sorted(set(self.chains.tolist())))
+            raise ZooError(f"chain {absent[0]} is not in the structure; it has {there}")
+        return self.select(~np.isin(self.chains, list(names)))
+
+
+def read_structure(
+    path: str | os.PathLike, assembly: str | None = None, hydrogens: bool = False, waters: bool = False
+) -> Atoms:
+    """Read the first model of a PDB or mmCIF file (gzip too); ``assembly="1"`` builds that assembly.
+
+    Of alternative conformations the first is kept. Hydrogens and waters are left out unless asked
+    for. Chains copied by an assembly get names of their own. Raises ZooError for a file without
+    atoms, an unknown assembly or a damaged file.
+    """
+    import gemmi
+
+    path = existing_file(path)
+    try:
+        structure = gemmi.read_structure(path)
+    except Exception as error:  # gemmi raises RuntimeError and ValueError, for damaged gzip OSError too
+        raise ZooError(f"{path}: not a readable PDB or mmCIF file: {error}") from error
+    structure.setup_entities()
+    if len(structure) == 0 or structure[0].count_atom_sites() == 0:
+        raise ZooError(f"{path}: holds no atoms; expected a PDB or mmCIF file with coordinates")
+    structure.remove_alternative_conformations()
+    if not hydrogens:
+        structure.remove_hydrogens()
+    if not waters:
+        structure.remove_waters()
+    model = structure[0]
+    if assembly is not None:
+        model = _assembly(path, structure, str(assembly))
+    return _atoms(path, model)
+
+
+def _assembly(path: str, structure, name: str):
+    import gemmi
+
+    known = [assembly.name for assembly in structure.assemblies]
+    if name not in known:
+        there = f"it has {', '.join(known)}" if known else "it states none; leave assembly out"
+        raise ZooError(f"{path}: assembly {name!r} is not in the file; {there}")
+    chosen = structure.assemblies[known.index(name)]
+    return gemmi.make_assembly(chosen, structure[0], gemmi.HowToNameCopiedChain.AddNumber)
+
+
+def _atoms(path: str, model) -> Atoms:
+    positions, elements, bfactors, occupancies, chains = [], [], [], [], []
+    for chain in model:
+        for residue in chain:
+            for atom in residue:
+                positions.append(atom.pos.tolist())
+                elements.append(atom.element.name)
+                bfactors.append(atom.b_iso)
+                occupancies.append(atom.occ)
+                chains.append(chain.name)
+    if not positions:
+        raise ZooError(f"{path}: holds nothing but hydrogens and waters; expected a molecule")
+    return Atoms(
+        np.array(positions, dtype=np.float64),
+        np.array(elements),
+        np.array(bfactors, dtype=np.float64),
+        np.array(occupancies, dtype=np.float64),
+        np.array(chains),
+    )
