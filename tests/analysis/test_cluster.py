@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from sklearn.cluster import HDBSCAN
+from sklearn.metrics import normalized_mutual_info_score
+
+from zoo.analysis import cluster as clusters
+from zoo.errors import ZooError
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """600 latents of 10 coordinates in three well separated groups of 300, 200 and 100."""
+    random = np.random.default_rng(0)
+    label = np.repeat([2, 0, 1], [300, 200, 100])
+    centres = random.normal(size=(3, 10)) * 5
+    return (centres[label] + random.normal(size=(600, 10)) * 0.4).astype(np.float32), label
+
+
+@pytest.fixture(scope="module")
+def found(blobs):
+    z, label = blobs
+    return clusters.cluster_latents(z, label)
+
+
+def test_umap_hdbscan_finds_the_groups(found, blobs):
+    _, label = blobs
+    assert found.count == 3
+    assert found.settings["min_cluster_size"] == 18  # 3 % of 600
+    assert found.scores["nmi"] > 0.97
+    assert found.scores["nmi"] == pytest.approx(normalized_mutual_info_score(label, found.cluster))
+    assert [len(found.members(index)) for index in range(3)] == sorted(
+        [len(found.members(index)) for index in range(3)], reverse=True
+    )
+
+
+def test_clustering_is_the_same_again(found, blobs):
+    z, label = blobs
+    again = clusters.cluster_latents(z, label)
+    np.testing.assert_array_equal(again.embedding, found.embedding)
+    np.testing.assert_array_equal(again.cluster, found.cluster)
+
+
+def test_nothing_is_printed(blobs, capfd):
+    clusters.embed_umap(blobs[0][:60])
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err == ""
+
+
+def test_kmeans_finds_the_groups(blobs):
+    z, label = blobs
+    found = clusters.cluster_kmeans(z, 3)
+    assert normalized_mutual_info_score(label, found) == pytest.approx(1.0)
+    np.testing.assert_array_equal(np.bincount(found), [300, 200, 100])
+
+
+def test_hdbscan_agrees_with_scikit_learn():
+    random = np.random.default_rng(1)
+    dense = random.normal(size=(200, 2)) * 0.1
+    points = np.concatenate([dense, dense[:150] + 3, random.uniform(-5, 8, (150, 2))])
+    found = clusters.cluster_hdbscan(points, min_samples=10, min_cluster_size=50)
+    # scikit-learn counts the point itself among its neighbours
+    reference = HDBSCAN(min_cluster_size=50, min_samples=11, copy=True).fit_predict(points)
+    np.testing.assert_array_equal(found, clusters.number_by_size(reference))
+    assert np.bincount(found + 1)[0] > 50 and found.max() == 1
+
+
+def test_default_smallest_cluster_is_that_of_the_thesis():
+    assert clusters.default_min_cluster_size(30_000) == 900
+    assert clusters.default_min_cluster_size(50) == 10
+
+
+def test_clusters_are_numbered_by_size_and_gaps_close():
+    given = np.array([5, 5, 9, 9, 9, -1, 2])
+    np.testing.assert_array_equal(clusters.number_by_size(given), [1, 1, 0, 0, 0, -1, 2])
+    np.testing.assert_array_equal(clusters.number_by_size([-1, -1]), [-1, -1])
+
+
+def test_no_scores_without_two_labels():
+    assert clusters.score_clusters(np.array([0, 1, 1]), np.array([-1, -1, -1])) == {}
+    assert clusters.score_clusters(np.array([0, 1, 1]), np.array([3, 3, 3])) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "dbscan"}, "unknown clustering method 'dbscan', expected one of umap-hdbscan, kmeans"),
+        ({"method": "kmeans"}, "pass --clusters K"),
+        ({"method": "kmeans", "clusters": 1000}, "1000 clusters of 600 particles"),
+        ({"clusters": 3}, "is for --method kmeans"),
+        ({"min_cluster_size": 700}, "needs at least 700 particles"),
+        ({"min_samples": 0}, "expected at least 2 and 1"),
+        ({"neighbours": 1}, "neighbours is 1"),
+    ],
+)
+def test_bad_settings_are_told(blobs, settings, message):
+    with pytest.raises(ZooError, match=message):
+        clusters.cluster_latents(blobs[0], **settings)
+
+
+def test_too_few_particles_are_told():
+    with pytest.raises(ZooError, match="UMAP needs at least 5 particles, found 3"):
+        clusters.cluster_latents(np.zeros((3, 4)))
+
+
+def test_collapsed_latents_are_told():
+    with pytest.raises(ZooError, match="only 1 different points"):
+        clusters.cluster_kmeans(np.zeros((50, 4)), 3)
+
+
+def test_kmeans_of_very_few_particles_needs_no_umap():
+    found = clusters.cluster_latents(np.eye(4, 6) * 3, method="kmeans", clusters=2)
+    assert found.count == 2 and found.embedding.shape == (4, 2)

@@ -1,0 +1,1 @@
+"""From a trained model to an answer: latent coordinates, clusters, paths, maps, figures."""

@@ -1,0 +1,186 @@
+"""Find the classes in a latent space: UMAP → HDBSCAN, or K-means.
+
+Thesis §11: UMAP to 2-D (30 neighbours, min_dist 0.0), then HDBSCAN (min_samples 10,
+min_cluster_size 900 of 30,000 particles). UMAP: McInnes et al. 2018; HDBSCAN: Campello et al. 2013.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from zoo.errors import ZooError
+
+UNASSIGNED = -1
+SMALLEST_CLUSTER_SHARE = 0.03  # 900 of 30,000
+SMALLEST_CLUSTER = 10
+METHODS = ("umap-hdbscan", "kmeans")
+
+
+@dataclass
+class Clustering:
+    """Cluster of each of n particles, −1 for none, and the 2-D embedding it was drawn in.
+
+    Clusters are numbered from 0 by falling size. ``scores`` holds NMI, ARI and the like where the
+    true classes are known.
+    """
+
+    cluster: np.ndarray
+    embedding: np.ndarray
+    method: str
+    settings: dict
+    scores: dict = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of clusters, the unassigned not counted."""
+        return int(self.cluster.max(initial=UNASSIGNED)) + 1
+
+    def members(self, cluster: int) -> np.ndarray:
+        """Row indices of one cluster."""
+        return np.flatnonzero(self.cluster == cluster)
+
+
+def embed_umap(z, neighbours: int = 30, min_dist: float = 0.0, random_state: int = 0) -> np.ndarray:
+    """UMAP of latents (n, d) to (n, 2) float32; the same on every call with the same `random_state`."""
+    z = np.asarray(z, np.float32)
+    if len(z) < 5:
+        raise ZooError(f"UMAP needs at least 5 particles, found {len(z)}; use --method kmeans")
+    if neighbours < 2:
+        raise ZooError(f"UMAP neighbours is {neighbours}, expected at least 2 (the thesis uses 30)")
+    with warnings.catch_warnings():
+        # numba's and scikit-learn's deprecations inside umap are not for the reader of a cluster table.
+        warnings.simplefilter("ignore")
+        import umap
+
+        reducer = umap.UMAP(
+            n_components=2,
+            n_neighbors=min(neighbours, len(z) - 1),
+            min_dist=min_dist,
+            random_state=random_state,
+            n_jobs=1,
+            # the spectral start needs more points than eigenvectors
+            init="spectral" if len(z) > 15 else "random",
+        )
+        embedding = reducer.fit_transform(z)
+    if not np.isfinite(embedding).all():
+        raise ZooError("UMAP gave coordinates that are not finite; the latents may all be equal")
+    return embedding.astype(np.float32)
+
+
+def default_min_cluster_size(count: int) -> int:
+    """Three per cent of the particles (900 of 30,000), at least 10."""
+    return max(SMALLEST_CLUSTER, round(SMALLEST_CLUSTER_SHARE * count))
+
+
+def cluster_hdbscan(points, min_samples: int = 10, min_cluster_size: int | None = None) -> np.ndarray:
+    """HDBSCAN of points (n, k): cluster (n,) int64, 0 the largest, −1 for noise."""
+    points = np.asarray(points, np.float64)
+    size = min_cluster_size or default_min_cluster_size(len(points))
+    if size < 2 or min_samples < 1:
+        raise ZooError(
+            f"HDBSCAN got min_cluster_size {size} and min_samples {min_samples}, expected at least 2 and 1"
+        )
+    if len(points) < max(size, min_samples + 1):
+        raise ZooError(
+            f"HDBSCAN needs at least {max(size, min_samples + 1)} particles "
+            f"(min_cluster_size {size}, min_samples {min_samples}), found {len(points)}; "
+            "lower --min-cluster-size and --min-samples or use --method kmeans"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import hdbscan
+
+        found = hdbscan.HDBSCAN(
+            min_cluster_size=size, min_samples=min_samples, core_dist_n_jobs=1
+        ).fit_predict(points)
+    return number_by_size(found)
+
+
+def cluster_kmeans(points, count: int, random_state: int = 0) -> np.ndarray:
+    """K-means of points (n, k) into `count` clusters: cluster (n,) int64, 0 the largest."""
+    from sklearn.cluster import KMeans
+
+    points = np.asarray(points, np.float64)
+    if not 1 <= count <= len(points):
+        raise ZooError(
+            f"K-means was asked for {count} clusters of {len(points)} particles; "
+            "expected from 1 to the number of particles"
+        )
+    if len(np.unique(points, axis=0)) < count:
+        raise ZooError(
+            f"K-means was asked for {count} clusters, but the latents hold only "
+            f"{len(np.unique(points, axis=0))} different points (a collapsed run); ask for fewer"
+        )
+    found = KMeans(n_clusters=count, n_init=10, random_state=random_state).fit_predict(points)
+    return number_by_size(found)
+
+
+def number_by_size(cluster) -> np.ndarray:
+    """Renumber clusters 0, 1, … by falling size; −1 stays."""
+    cluster = np.asarray(cluster, np.int64)
+    names, counts = np.unique(cluster[cluster >= 0], return_counts=True)
+    order = names[np.lexsort((names, -counts))]
+    rank = np.empty(order.max(initial=0) + 1, np.int64)
+    rank[order] = np.arange(len(order))
+    return np.where(cluster >= 0, rank[np.maximum(cluster, 0)], UNASSIGNED)
+
+
+def cluster_latents(
+    z,
+    label=None,
+    method: str = "umap-hdbscan",
+    clusters: int | None = None,
+    neighbours: int = 30,
+    min_dist: float = 0.0,
+    min_samples: int = 10,
+    min_cluster_size: int | None = None,
+    random_state: int = 0,
+) -> Clustering:
+    """Cluster latents z (n, d) and score the result against `label` (n,) where at least two are known.
+
+    K-means works on z itself, HDBSCAN on the UMAP embedding; both are drawn in that embedding.
+    Raises ZooError for an unknown method, too few particles, or no cluster found.
+    """
+    if method not in METHODS:
+        raise ZooError(f"unknown clustering method {method!r}, expected one of {', '.join(METHODS)}")
+    z = np.asarray(z, np.float32)
+    if method == "kmeans" and clusters is None:
+        raise ZooError("K-means needs the number of clusters; pass --clusters K")
+    if method == "umap-hdbscan" and clusters is not None:
+        raise ZooError(f"--clusters {clusters} is for --method kmeans; HDBSCAN finds the number itself")
+    if method == "kmeans":
+        cluster = cluster_kmeans(z, clusters, random_state)
+        settings = {"clusters": clusters}
+        embedding = _embedding_or_pca(z, neighbours, min_dist, random_state)
+    else:
+        size = min_cluster_size or default_min_cluster_size(len(z))
+        settings = {"min_samples": min_samples, "min_cluster_size": size}
+        embedding = embed_umap(z, neighbours, min_dist, random_state)
+        cluster = cluster_hdbscan(embedding, min_samples, size)
+        if cluster.max(initial=UNASSIGNED) < 0:
+            raise ZooError(
+                f"HDBSCAN found no cluster in {len(z)} particles (min_cluster_size {size}, "
+                f"min_samples {min_samples}); lower --min-cluster-size, or use --method kmeans --clusters K"
+            )
+    settings |= {"neighbours": neighbours, "min_dist": min_dist, "random_state": random_state}
+    scores = score_clusters(cluster, label) if label is not None else {}
+    return Clustering(cluster, embedding, method, settings, scores)
+
+
+def _embedding_or_pca(z, neighbours, min_dist, random_state) -> np.ndarray:
+    if len(z) >= 5:
+        return embed_umap(z, neighbours, min_dist, random_state)
+    flat = np.zeros((len(z), 2), np.float32)
+    flat[:, : min(2, z.shape[1])] = z[:, :2]
+    return flat
+
+
+def score_clusters(cluster, label) -> dict[str, float]:
+    """`clustering_scores` (NMI, ARI, purity, …), or nothing where fewer than two classes are labelled."""
+    from zoo.metrics.clustering import clustering_scores
+
+    label = np.asarray(label)
+    if len(np.unique(label[label >= 0])) < 2:
+        return {}
+    return clustering_scores(label, cluster)

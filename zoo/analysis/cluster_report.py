@@ -1,0 +1,192 @@
+"""Everything that one clustering gives: table, selections, maps, paths and figures in one folder.
+
+``clusters.npz`` (latents, embedding and cluster of every particle), ``clusters.csv``, ``summary.json``,
+``latent.png``, ``slices.png``, ``maps.cxc``, and per cluster ``cluster_00/``: ``particles.star`` (or
+``.cs``), ``map.mrc``, ``path_000.mrc`` …, ``path.cxc``.
+"""
+
+import csv
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from zoo.analysis.cluster import Clustering
+from zoo.analysis.figures import save_scatter, save_slices
+from zoo.analysis.latent import Latents
+from zoo.analysis.maps import (
+    cluster_colour,
+    contour_level,
+    latent_maps,
+    write_map_series,
+    write_overlay_script,
+    write_series_script,
+)
+from zoo.analysis.paths import cluster_centres, pca_path
+from zoo.analysis.selection import latent_columns, selection_suffix, write_selection
+from zoo.analysis.truth import TruthMatch, match_truth
+from zoo.errors import ZooError
+
+CLUSTERS = "clusters.npz"
+
+
+@dataclass
+class ClusterSummary:
+    """One row of the printed table: size, share, commonest label and its share, truth match if any."""
+
+    cluster: int
+    particles: int
+    share: float
+    label: int | None = None
+    purity: float | None = None
+    truth: TruthMatch | None = None
+
+
+@dataclass
+class ClusterReport:
+    """What a clustering came to: a row per cluster, scores and settings."""
+
+    clusters: list[ClusterSummary]
+    unassigned: int
+    scores: dict
+    method: str
+    settings: dict = field(default_factory=dict)
+
+
+def save_clusters(path, latents: Latents, clustering: Clustering) -> None:
+    """Write latents, ``cluster`` (n,) and ``embedding`` (n, 2) to one ``.npz`` that `load_clusters` reads."""
+    latents.extra = {"cluster": clustering.cluster, "embedding": clustering.embedding}
+    latents.save(path)
+
+
+def load_clusters(place) -> tuple[Latents, np.ndarray]:
+    """Latents and cluster (n,) from a folder of zoo-infer cluster or its ``clusters.npz``.
+
+    Raises ZooError if there is none or it does not hold one whole number per particle.
+    """
+    path = Path(place)
+    if path.is_dir():
+        path = path / CLUSTERS
+        if not path.is_file():
+            raise ZooError(f"{place}: has no {CLUSTERS}; expected a folder written by zoo-infer cluster")
+    latents = Latents.load(path)
+    cluster = latents.extra.get("cluster")
+    if cluster is None:
+        raise ZooError(f"{path}: has no column cluster; expected a {CLUSTERS} written by zoo-infer cluster")
+    if cluster.shape != (len(latents),) or cluster.dtype.kind not in "iu":
+        raise ZooError(
+            f"{path}: cluster is {cluster.dtype} of shape {cluster.shape}, expected {len(latents)} integers"
+        )
+    return latents, cluster.astype(np.int64)
+
+
+def keep_clusters(cluster, keep, place) -> np.ndarray:
+    """Row indices of the particles in the clusters `keep`; raises ZooError if one of them is empty."""
+    present = sorted(int(each) for each in np.unique(cluster))
+    for each in keep:
+        if each not in present:
+            raise ZooError(
+                f"{place}: cluster {each} is empty; there are particles in {present} (-1: unassigned)"
+            )
+    return np.flatnonzero(np.isin(cluster, list(keep)))
+
+
+def write_report(
+    folder,
+    model,
+    latents: Latents,
+    clustering: Clustering,
+    table,
+    path_length: int = 4,
+    truths=None,
+    progress=None,
+) -> ClusterReport:
+    """Write the whole folder (see above) and return what to print.
+
+    `model` has ``density`` and ``voxel_size_angstrom``; `table` is the source's ParticleTable, or None
+    to write no selections; `truths` is (names, maps) of `read_truths`; `progress(text)` tells the step.
+    """
+    folder = Path(folder)
+    tell = progress or (lambda text: None)
+    tell("tables")
+    save_clusters(folder / CLUSTERS, latents, clustering)
+    _write_csv(folder / "clusters.csv", latents, clustering)
+    for cluster in range(clustering.count) if table is not None else ():
+        rows = clustering.members(cluster)
+        columns = latent_columns(latents.z_mean[rows], clustering.cluster[rows])
+        name = "particles" + selection_suffix(latents.source)
+        write_selection(table, latents.source_row[rows], _home(folder, cluster) / name, columns)
+    tell("maps")
+    centres = _write_maps(folder, model, latents, clustering, path_length)
+    tell("figures")
+    title = ", ".join(
+        f"{name} {value:.3f}" for name, value in clustering.scores.items() if name in ("nmi", "ari")
+    )
+    save_scatter(folder / "latent.png", clustering.embedding, clustering.cluster, latents.label, title)
+    summaries = [_summary(cluster, latents, clustering) for cluster in range(clustering.count)]
+    if truths is not None:
+        names, true_maps = truths
+        for summary in summaries:
+            tell(f"truth of cluster {summary.cluster}")
+            summary.truth = match_truth(centres[summary.cluster], true_maps, names, model.voxel_size_angstrom)
+    report = ClusterReport(
+        summaries,
+        int(np.sum(clustering.cluster < 0)),
+        clustering.scores,
+        clustering.method,
+        clustering.settings,
+    )
+    text = json.dumps({"source": latents.source, "model": latents.model, **asdict(report)}, indent=2)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _home(folder: Path, cluster: int) -> Path:
+    home = folder / f"cluster_{cluster:02d}"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+def _write_maps(folder, model, latents, clustering, path_length) -> np.ndarray:
+    """Write each cluster's map and path; one contour level for all. Returns the maps (k, n, n, n)."""
+    voxel = model.voxel_size_angstrom
+    centres = latent_maps(model.density, cluster_centres(latents.z_mean, clustering.cluster))
+    level = contour_level(centres)
+    paths = []
+    for cluster, volume in enumerate(centres):
+        home = _home(folder, cluster)
+        paths += write_map_series(volume[None], home, voxel, names=["map.mrc"])
+        latent_path = pca_path(latents.z_mean[clustering.members(cluster)], path_length)
+        series = write_map_series(latent_maps(model.density, latent_path), home, voxel, stem="path")
+        write_series_script(home / "path.cxc", series, level, cluster_colour(cluster))
+    write_overlay_script(folder / "maps.cxc", paths, level)
+    titles = [f"cluster {cluster}" for cluster in range(len(centres))]
+    save_slices(folder / "slices.png", centres, titles, level)
+    return centres
+
+
+def _write_csv(path, latents: Latents, clustering: Clustering) -> None:
+    columns = {
+        "source_row": latents.source_row,
+        "uid": latents.uid,
+        "label": latents.label,
+        "cluster": clustering.cluster,
+        "umap_1": clustering.embedding[:, 0].round(4),
+        "umap_2": clustering.embedding[:, 1].round(4),
+    }
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def _summary(cluster: int, latents: Latents, clustering: Clustering) -> ClusterSummary:
+    rows = clustering.members(cluster)
+    summary = ClusterSummary(cluster, len(rows), len(rows) / len(latents))
+    labels = latents.label[rows]
+    if (labels >= 0).any():
+        names, counts = np.unique(labels[labels >= 0], return_counts=True)
+        summary.label = int(names[counts.argmax()])
+        summary.purity = float(counts.max() / counts.sum())
+    return summary

@@ -1,0 +1,77 @@
+"""Figures a person can judge: the latent space as a scatter plot, maps as central slices (PNG)."""
+
+import numpy as np
+
+from zoo.analysis.maps import cluster_colour
+from zoo.data.files import atomic_path
+
+
+def save_scatter(path, embedding, cluster, label=None, title: str = "") -> None:
+    """Scatter of an embedding (n, 2), coloured by cluster and, where known, by label (second panel)."""
+    panels = [("cluster", np.asarray(cluster))]
+    if label is not None and (np.asarray(label) >= 0).any():
+        panels.append(("label", np.asarray(label)))
+    figure = _new_figure(5.2 * len(panels), 4.8)
+    for index, (name, values) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), index + 1)
+        _scatter(axes, np.asarray(embedding), values, name)
+        axes.set(xlabel="UMAP 1", ylabel="UMAP 2", title=f"by {name}", aspect="equal", adjustable="datalim")
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
+
+
+def _scatter(axes, embedding, values, name) -> None:
+    size = float(np.clip(20000 / max(len(embedding), 1), 0.5, 14))
+    for value in np.unique(values):
+        chosen = values == value
+        text = f"{name} {value}" if value >= 0 else ("unassigned" if name == "cluster" else "unlabelled")
+        # rasterised: 100,000 points stay a small file
+        axes.scatter(
+            *embedding[chosen].T,
+            s=size,
+            c=cluster_colour(int(value)),
+            linewidths=0,
+            label=f"{text} ({chosen.sum():,})",
+            rasterized=True,
+        )
+    axes.legend(markerscale=max(1.0, 4 / np.sqrt(size)), fontsize="small", frameon=False)
+
+
+def save_slices(path, maps, titles=None, level: float | None = None) -> None:
+    """Montage of the three central slices of maps (k, n, n, n): one row per map, columns z, y, x.
+
+    All maps share one grey scale; `level` draws the contour that the ChimeraX scripts use.
+    """
+    maps = np.asarray(maps)
+    low, high = np.percentile(maps, [0.5, 99.9])
+    figure = _new_figure(6.3, 2.1 * len(maps) + 0.3)
+    axes = figure.subplots(len(maps), 3, squeeze=False)
+    for row, volume in enumerate(maps):
+        for column, name in enumerate("zyx"):
+            plane = volume.take(volume.shape[column] // 2, axis=column)
+            panel = axes[row, column]
+            # origin lower: y grows upwards, as ChimeraX and RELION's display show it
+            panel.imshow(plane, cmap="gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")
+            if level is not None and plane.min() < level < plane.max():
+                panel.contour(plane, levels=[level], colors="#e69f00", linewidths=0.7)
+            panel.set(xticks=[], yticks=[])
+            if row == 0:
+                panel.set_title(f"central slice in {name}", fontsize="small")
+        axes[row, 0].set_ylabel(titles[row] if titles else f"map {row}", fontsize="small")
+    _save(figure, path)
+
+
+def _new_figure(width_inch: float, height_inch: float):
+    # No pyplot: no global state, no display, nothing to close.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_inch, height_inch), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path) -> None:
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": "zoo"})

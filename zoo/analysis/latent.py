@@ -1,0 +1,169 @@
+"""Latent coordinates of every particle of a data set, and the file that keeps them."""
+
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.files import atomic_path
+from zoo.errors import ZooError
+
+ARRAYS = {
+    "z_mean": np.float32,
+    "z_logvar": np.float32,
+    "uid": np.uint64,
+    "source_row": np.int64,
+    "label": np.int64,
+}
+
+
+@dataclass
+class Latents:
+    """Latent coordinates of n particles, row i being particle i of the data set.
+
+    ``z_mean``, ``z_logvar`` (n, d); ``uid``, ``source_row``, ``label`` (n,), the label −1 where it
+    is not known; ``source`` is the particle file that ``source_row`` counts in.
+    """
+
+    z_mean: np.ndarray
+    z_logvar: np.ndarray
+    uid: np.ndarray
+    source_row: np.ndarray
+    label: np.ndarray
+    source: str = ""
+    model: str = ""
+    extra: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.z_mean)
+
+    @property
+    def size(self) -> int:
+        """The number d of latent coordinates."""
+        return self.z_mean.shape[1]
+
+    @property
+    def labels_known(self) -> bool:
+        """True if at least two classes are labelled."""
+        return len(np.unique(self.label[self.label >= 0])) > 1
+
+    def save(self, path) -> None:
+        """Write all columns to one compressed ``.npz``, whole or not at all."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        with atomic_path(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **columns, **self.extra)
+
+    @classmethod
+    def load(cls, path) -> "Latents":
+        """Read what `save` wrote; other ``.npz`` columns go to ``extra``.
+
+        Raises ZooError if the file is absent, not an ``.npz``, or lacks a column.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ZooError(f"{path}: no such file; expected latents written by zoo-infer encode")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                columns = {name: archive[name] for name in archive.files}
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+            raise ZooError(
+                f"{path}: not an .npz of plain arrays ({error}); expected latents written by zoo-infer encode"
+            ) from error
+        return cls(**_checked(columns, path))
+
+
+def _checked(columns: dict, path) -> dict:
+    if "z_mean" not in columns:
+        raise ZooError(
+            f"{path}: holds {sorted(columns)}, expected a column z_mean (n, d); "
+            "write it with zoo-infer encode"
+        )
+    z = columns["z_mean"]
+    if z.ndim != 2 or z.dtype.kind != "f" or not len(z):
+        raise ZooError(f"{path}: z_mean is {z.dtype} of shape {z.shape}, expected floats (n, d) with n > 0")
+    if not np.isfinite(z).all():
+        row = int(np.flatnonzero(~np.isfinite(z).all(axis=1))[0])
+        raise ZooError(f"{path}: z_mean row {row} is not finite; encode with a run that has not diverged")
+    n = len(z)
+    # A person may bring latents of his own: only z_mean is needed to write maps.
+    columns.setdefault("z_logvar", np.zeros_like(z))
+    columns.setdefault("uid", np.zeros(n))
+    columns.setdefault("source_row", np.full(n, -1))
+    columns.setdefault("label", np.full(n, -1))
+    for name, dtype in ARRAYS.items():
+        if len(columns[name]) != n:
+            raise ZooError(f"{path}: {name} has {len(columns[name])} rows, expected {n} as z_mean")
+        columns[name] = columns[name].astype(dtype, copy=False)
+    text = {name: str(columns.pop(name, "")) for name in ("source", "model")}
+    known = {name: columns.pop(name) for name in ARRAYS}
+    return {**known, **text, "extra": columns}
+
+
+def check_latent_size(latents: Latents, model, origin) -> None:
+    """Raise ZooError unless the latents have as many coordinates as the model expects."""
+    if latents.size != model.latent_dim:
+        raise ZooError(
+            f"{origin}: latents of {latents.size} coordinates, but the model has "
+            f"{model.latent_dim}; encode the data set with this run"
+        )
+
+
+def encode_batches(encode, batches, batch_size: int, progress=None):
+    """Encode batches one by one: (z_mean, z_logvar, uid, source_row, label) as arrays.
+
+    `encode(images (b, y, x, 1), ctf (b, 9))` gets batches of one size only, the last one padded,
+    so that a compiled function is traced once. `batches` yields dicts as `zoo.data.pipeline` does;
+    `progress(count)` is called after each. Memory holds one batch and the results.
+    """
+    names = ("z_mean", "z_logvar", "uid", "source_row", "label")
+    parts: dict[str, list] = {name: [] for name in names}
+    for batch in batches:
+        images, ctf = np.asarray(batch["image"]), np.asarray(batch["ctf"])
+        count = len(images)
+        missing = batch_size - count
+        if missing > 0:
+            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+            ctf = np.concatenate([ctf, np.repeat(ctf[-1:], missing, axis=0)])
+        found = encode(images, ctf)
+        for name in ("z_mean", "z_logvar"):
+            parts[name].append(np.asarray(found[name])[:count])
+        for name in ("uid", "source_row", "label"):
+            parts[name].append(np.asarray(batch[name]))
+        if progress:
+            progress(count)
+    if not parts["uid"]:
+        raise ZooError("the data set holds no particles; pack at least one")
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents:
+    """Latents of all particles of a packed data set, in the order of its records.
+
+    `model` has ``encode``, ``latent_dim`` and ``box``; `info` is a `zoo.data.info.DatasetInfo`.
+    Raises ZooError if the box differs or a latent is not finite.
+    """
+    from zoo.data.pipeline import readable_errors, sequential_batches
+
+    if model.box != info.box:
+        raise ZooError(
+            f"{info.path}: images of {info.box} pixels, but the model was trained on {model.box}; "
+            f"pack the particles again with --box {model.box}"
+        )
+    batch_size = min(batch_size, info.count) or 1
+    with readable_errors(info):
+        batches = sequential_batches(info, batch_size).as_numpy_iterator()
+        columns = encode_batches(model.encode, batches, batch_size, progress)
+    if not np.isfinite(columns["z_mean"]).all():
+        row = int(np.flatnonzero(~np.isfinite(columns["z_mean"]).all(axis=1))[0])
+        raise ZooError(
+            f"{info.path}: particle {row} got a latent that is not finite; "
+            "the run has diverged or the image holds NaN (zoo-pack --check)"
+        )
+    columns = {name: column.astype(ARRAYS[name]) for name, column in columns.items()}
+    return Latents(**columns, source=source_path(info), model=getattr(model, "name", ""))
+
+
+def source_path(info) -> str:
+    """The particle file that a data set was packed from ("" if it does not say)."""
+    return str(info.source.get("path", ""))

@@ -1,0 +1,103 @@
+"""Latents → density maps: an MRC series with its voxel size, and a ChimeraX script that opens it.
+
+The script uses ChimeraX's `open … vseries true` and `volume`, and file names relative to itself
+(ChimeraX runs a script in the script's own folder).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.mrc import write_volume
+from zoo.errors import ZooError
+
+# A palette that colour-blind readers can tell apart (Okabe & Ito 2008), as #rrggbb.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+
+
+def cluster_colour(cluster: int) -> str:
+    """Colour of a cluster in figures and in ChimeraX; grey for the unassigned (−1)."""
+    return COLOURS[cluster % (len(COLOURS) - 1)] if cluster >= 0 else COLOURS[-1]
+
+
+def latent_maps(density, z, batch_size: int = 4) -> np.ndarray:
+    """Maps (k, n, n, n) float32 of latents z (k, d), a few at a time so that memory stays flat.
+
+    Raises ZooError if a map is not finite.
+    """
+    z = np.asarray(z, np.float32)
+    if z.ndim != 2 or not len(z):
+        raise ZooError(f"latents of shape {z.shape} given for maps, expected (k, d) with k > 0")
+    batches = np.split(z, range(batch_size, len(z), batch_size))
+    parts = [np.asarray(density(batch), np.float32) for batch in batches]
+    maps = np.concatenate(parts)
+    bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2, 3)))
+    if len(bad):
+        raise ZooError(f"the map of latent {bad[0]} is not finite; the run has diverged, use an earlier one")
+    return maps
+
+
+def contour_level(maps, bins: int = 512) -> float:
+    """Density that parts particle from solvent in maps (…, n, n, n): Otsu's threshold.
+
+    It maximises the variance between the two sides (Otsu 1979). One level for a whole series keeps
+    its differences visible. A map of one value gives that value.
+    """
+    values = np.asarray(maps, np.float64).ravel()
+    low, high = values.min(), values.max()
+    if low == high:
+        return float(low)
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = len(values) - below
+    sums = np.cumsum(counts * centres)
+    mean_below = sums[:-1] / np.maximum(below, 1)
+    mean_above = (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    between = below * above * (mean_below - mean_above) ** 2
+    # Empty bins between the two sides give a plateau; its middle is the fair threshold.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return float(edges[1:-1][best].mean())
+
+
+def write_map_series(maps, folder, voxel_size_angstrom: float, stem: str = "map", names=None) -> list[Path]:
+    """Write maps (k, n, n, n) as ``STEM_000.mrc`` … (or `names`) into `folder`; return the paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = max(3, len(str(len(maps) - 1)))
+    names = names or [f"{stem}_{index:0{digits}d}.mrc" for index in range(len(maps))]
+    paths = [folder / name for name in names]
+    for path, volume in zip(paths, maps, strict=True):
+        write_volume(path, volume, voxel_size_angstrom)
+    return paths
+
+
+def write_series_script(path, maps_paths, level: float, colour: str = COLOURS[0]) -> None:
+    """ChimeraX script that opens maps of one folder as a volume series with a slider.
+
+    All maps must match ``STEM_*.mrc`` in the script's folder, since one wildcard names a series.
+    """
+    stem = maps_paths[0].name.rsplit("_", 1)[0]
+    opened = f"open {stem}_*.mrc vseries true" if len(maps_paths) > 1 else f"open {maps_paths[0].name}"
+    _write_lines(
+        path,
+        ["close session", opened, f"volume #1 style surface step 1 level {level:.6g} color {colour}", *_VIEW],
+    )
+
+
+def write_overlay_script(path, maps_paths, level: float) -> None:
+    """ChimeraX script that opens maps as separate models side by side, each in its cluster's colour."""
+    folder = Path(path).parent
+    lines = ["close session", *(f"open {Path(each).relative_to(folder)}" for each in maps_paths)]
+    lines += [
+        f"volume #{index + 1} style surface step 1 level {level:.6g} color {cluster_colour(index)}"
+        for index in range(len(maps_paths))
+    ]
+    _write_lines(path, [*lines, *(["tile"] if len(maps_paths) > 1 else []), *_VIEW])
+
+
+_VIEW = ("set bgColor white", "lighting soft", "view")
+
+
+def _write_lines(path, lines) -> None:
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")

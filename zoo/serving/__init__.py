@@ -1,0 +1,1 @@
+"""Trained models for others: SavedModels with named signatures, and the pretrained ones."""

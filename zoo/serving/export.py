@@ -1,0 +1,87 @@
+"""Write a model as a SavedModel whose named signatures work where `zoo` is not installed."""
+
+import json
+import platform
+import time
+from pathlib import Path
+
+import keras
+
+from zoo.analysis.files import folder_written_whole
+from zoo.errors import ZooError
+
+METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
+
+
+def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> Path:
+    """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
+
+    ``endpoints()`` gives name → (function of keyword tensors that returns a dict, {argument:
+    (shape, dtype)}); None in a shape is a free size. Only the variables that the signatures use are
+    written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
+
+    Raises ZooError if the version exists (unless `overwrite`) or Keras does not run on TensorFlow.
+    """
+    target = _target(out_dir, version, overwrite)
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ZooError(
+            f"a SavedModel is written by TensorFlow, but Keras runs on {backend}; weights are "
+            "the same on both, so export the same run with KERAS_BACKEND=tensorflow"
+        )
+    with folder_written_whole(target, "saved_model.pb", overwrite) as partial:
+        _write(model, partial)
+        _write_metadata(model, partial)
+    return target
+
+
+def _target(out_dir, version, overwrite) -> Path:
+    if int(version) != version or version < 1:
+        raise ZooError(f"version {version} is not a whole number from 1; TensorFlow Serving takes no other")
+    out_dir = Path(out_dir).absolute()
+    if out_dir.exists() and not out_dir.is_dir():
+        raise ZooError(f"{out_dir}: is a file, expected a folder to export to; name another one")
+    target = out_dir / str(int(version))
+    if target.exists() and not overwrite:
+        raise ZooError(f"{target}: exists; pass --overwrite, or --version {int(version) + 1} to keep both")
+    return target
+
+
+def _write(model, folder: Path) -> None:
+    import tensorflow as tf
+    from keras.export import ExportArchive
+
+    archive = ExportArchive()
+    for name, (function, arguments) in model.endpoints().items():
+        specs = {key: tf.TensorSpec(shape, dtype, name=key) for key, (shape, dtype) in arguments.items()}
+        traced = tf.function(function, autograph=False)
+        traced.get_concrete_function(**specs)
+        archive.add_endpoint(name, traced)
+    # No debug info: it would carry the paths of this machine's source files.
+    archive.write_out(str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False)
+
+
+def _write_metadata(model, folder: Path) -> None:
+    import tensorflow as tf
+
+    signatures = {
+        name: {key: [list(shape), str(dtype)] for key, (shape, dtype) in arguments.items()}
+        for name, (_, arguments) in model.endpoints().items()
+    }
+    metadata = {
+        "model": type(model).__name__,
+        "config": keras.saving.serialize_keras_object(model)["config"],
+        "latent_dim": int(model.latent_dim),
+        "box": int(model.box),
+        "voxel_size_angstrom": float(model.voxel_size_angstrom),
+        "signatures": signatures,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    path = folder / METADATA
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
