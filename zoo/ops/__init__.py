@@ -1,0 +1,1 @@
+"""Pure tensor functions in ``keras.ops``: float32, batched, the same on every Keras backend."""
