@@ -67,5 +67,5 @@ def _report(error: BaseException) -> int:
 def _describe_os_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"{where}the disk is full; free some space or choose another folder, then run the command again"
+        return f"{where}the disk is full; free some space or choose another folder, then run again"
     return f"{where}{error.strerror or ' '.join(str(error).split())}"

@@ -28,6 +28,7 @@ class Entry:
 
 
 _ENTRIES: dict[str, Entry] = {}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def register(
@@ -58,7 +59,15 @@ def register(
         ):
             raise ValueError(f"two models are called {name}: {known.cls!r} and {cls!r}")
         _ENTRIES[name] = Entry(
-            name, cls, presets, default_preset, input_kind, summary, paper, status, _defaults(presets, default_preset)
+            name,
+            cls,
+            presets,
+            default_preset,
+            input_kind,
+            summary,
+            paper,
+            status,
+            _defaults(presets, default_preset),
         )
         return cls
 
@@ -121,7 +130,8 @@ def resolve_overrides(
     for key, value in values.items():
         if key not in entry.types:
             where = f"{yaml_file}: " if yaml_file is not None and key not in (overrides or {}) else ""
-            raise ZooError(f"{where}{name} has no hyperparameter called {key!r}{_nearest(str(key), entry.types)}")
+            hint = _nearest(str(key), entry.types)
+            raise ZooError(f"{where}{name} has no hyperparameter called {key!r}{hint}")
         resolved[key] = coerce(key, value, entry.types[key])
     return resolved
 
@@ -173,9 +183,7 @@ def coerce(key: str, value: Any, example: Any) -> Any:
     except (TypeError, ValueError) as error:
         if isinstance(error, ZooError):
             raise
-        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(
-            type(example), f"a list such as {list(example)}" if isinstance(example, (list, tuple)) else "a value"
-        )
+        kind = _KINDS.get(type(example), "a list")
         raise ZooError(f"{key}={value}: expected {kind}, such as {example}") from None
     return _parse(value) if isinstance(value, str) else value
 
@@ -200,7 +208,8 @@ def _as_int(value: Any) -> int:
 
 def _as_sequence(key: str, value: Any, example: list | tuple) -> list | tuple:
     if isinstance(value, str):
-        value = _parse(value) if value.strip().startswith("[") else [part for part in value.split(",") if part.strip()]
+        parts = [part for part in value.split(",") if part.strip()]
+        value = _parse(value) if value.strip().startswith("[") else parts
     if not isinstance(value, (list, tuple)):
         raise ValueError
     element = example[0] if len(example) else None
@@ -222,9 +231,9 @@ def _read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ZooError(f"{path}: cannot be read ({error.strerror}); give a YAML file of name: value lines") from None
+        raise ZooError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except UnicodeDecodeError as error:
-        raise ZooError(f"{path}: byte {error.start} is not text; give a YAML file of name: value lines") from None
+        raise ZooError(f"{path}: byte {error.start} is not text; give a YAML file") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,0 +1,78 @@
+"""``zoo-train``: train a model, or continue a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_tools._run import make_app, run
+
+app = make_app("Train a model.")
+
+
+@app.command()
+def train(
+    model: Annotated[str | None, typer.Option(help="Which model (zoo models lists them).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder made by zoo-pack; left out: the embedded particles.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Named set of hyperparameters of the model.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Total steps, those before a resume included.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step, over all devices.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; left out: run-MODEL.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of weights, data order and noise (default 0).")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="Devices: auto, one, mirrored or multiworker.")] = "auto",
+    mixed_precision: Annotated[bool, typer.Option("--mixed-precision", help="Compute in 16 bits.")] = False,
+    set_values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a hyperparameter (repeatable)."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of hyperparameters (name: value).")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run folder to continue, exactly.")] = None,
+    sample_every: Annotated[
+        int | None, typer.Option(help="Steps between pictures, maps and figures (default 500; 0: none).")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints (default 500).")
+    ] = None,
+    log_every: Annotated[
+        int | None, typer.Option(help="Steps between rows of metrics.csv (default 10).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+) -> None:
+    """Train a model, or continue a run with --resume.
+
+    zoo-train --model vaegan3d trains on embedded particles and needs no files.
+    """
+    from zoo.training.job import train as run_job
+    from zoo.training.settings import TrainSettings, parse_assignments
+
+    options = TrainSettings(
+        model=model,
+        data=data,
+        preset=preset,
+        overrides=parse_assignments(set_values or []),
+        config_file=config,
+        steps=steps,
+        batch_size=batch_size,
+        out=out,
+        seed=seed,
+        strategy=strategy,
+        mixed_precision=mixed_precision,
+        resume=resume,
+        sample_every=sample_every,
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        overwrite=overwrite,
+    )
+    _, code = run_job(options)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of ``zoo-train``."""
+    run(app, "zoo-train")

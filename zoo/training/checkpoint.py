@@ -1,0 +1,201 @@
+"""Checkpoints: every variable of an engine in one file, written atomically, restored bit for bit.
+
+The file is a NumPy ``.npz`` (a zip, so each array carries a CRC-32): it reads on both backends,
+without Keras, and needs no object graph. ``engine`` is anything with ``variables()`` (a list of
+(name, Keras variable)), ``step_index`` and ``seed``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import ZooError
+
+FORMAT = 1
+_NAME = re.compile(r"^step-(\d{8,})\.npz$")
+_META = "meta"
+
+
+@dataclass
+class Checkpoint:
+    """State of a run after ``step`` steps: arrays by variable name, in the engine's order."""
+
+    step: int
+    seed: int
+    config_hash: str
+    arrays: dict[str, np.ndarray]
+
+
+def collect(engine, config_hash: str = "") -> Checkpoint:
+    """The engine's whole state as NumPy arrays.
+
+    Under several workers every one of them must call this (averaged variables are read with a
+    collective); only the chief then writes.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, variable in engine.variables():
+        if name in arrays:
+            raise ValueError(f"two variables of the engine are called {name}")
+        arrays[name] = _to_numpy(variable)
+    return Checkpoint(int(engine.step_index), int(engine.seed), config_hash, arrays)
+
+
+def apply(checkpoint: Checkpoint, engine, source: str | Path = "checkpoint") -> None:
+    """Put a checkpoint's arrays into the engine's variables, and its step into ``step_index``.
+
+    Raises ZooError where names or shapes differ: the checkpoint is of another model. Nothing is
+    assigned then.
+    """
+    variables = dict(engine.variables())
+    missing = [name for name in variables if name not in checkpoint.arrays]
+    extra = [name for name in checkpoint.arrays if name not in variables]
+    if missing or extra:
+        what = f"lacks {missing[0]}" if missing else f"holds {extra[0]}, which the model does not have"
+        raise ZooError(
+            f"{source}: {what} ({len(missing)} missing, {len(extra)} unknown variables); "
+            "it was written by another model or configuration"
+        )
+    for name, variable in variables.items():
+        found, expected = checkpoint.arrays[name].shape, tuple(variable.shape)
+        if found != expected:
+            raise ZooError(
+                f"{source}: {name} has shape {found}, the model expects {expected}; "
+                "it was written with other hyperparameters"
+            )
+    for name, variable in variables.items():
+        variable.assign(checkpoint.arrays[name])
+    engine.step_index = checkpoint.step
+
+
+def state_hash(engine) -> str:
+    """SHA-256 over every variable of the engine (weights, slots, averages) and its step."""
+    digest = hashlib.sha256(str(int(engine.step_index)).encode())
+    for name, array in sorted(collect(engine).arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint so that ``path`` is either the whole file or not there."""
+    path = Path(path)
+    names = list(checkpoint.arrays)
+    meta = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "seed": checkpoint.seed,
+        "config_hash": checkpoint.config_hash,
+        "names": names,
+        "dtypes": [str(checkpoint.arrays[name].dtype) for name in names],
+    }
+    members = {f"v{i:05d}": _storable(checkpoint.arrays[name]) for i, name in enumerate(names)}
+    members[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **members)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; raises ZooError where the file is cut short, damaged or something else."""
+    path = Path(path)
+    try:
+        # Read whole: a lazily read archive would report damage in the middle of restoring.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            meta = json.loads(bytes(archive[_META]).decode())
+            stored = [archive[f"v{i:05d}"] for i in range(len(meta["names"]))]
+    except FileNotFoundError:
+        raise ZooError(f"{path}: there is no such checkpoint") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ZooError(
+            f"{path}: is not a whole checkpoint ({' '.join(str(error).split())}); "
+            "remove it to continue from the one before"
+        ) from None
+    if meta["format"] != FORMAT:
+        raise ZooError(f"{path}: has checkpoint format {meta['format']}, this version reads {FORMAT}")
+    arrays = {
+        name: array.view(_dtype(dtype)) if str(array.dtype) != dtype else array
+        for name, dtype, array in zip(meta["names"], meta["dtypes"], stored, strict=True)
+    }
+    return Checkpoint(meta["step"], meta["seed"], meta["config_hash"], arrays)
+
+
+def path_for(folder: str | Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` lies in a folder of checkpoints."""
+    return Path(folder) / f"step-{step:08d}.npz"
+
+
+def steps_in(folder: str | Path) -> list[int]:
+    """Steps that have a checkpoint in ``folder``, ascending."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(int(match.group(1)) for entry in folder.iterdir() if (match := _NAME.match(entry.name)))
+
+
+def latest(folder: str | Path) -> Path | None:
+    """The newest checkpoint in ``folder``, or None."""
+    steps = steps_in(folder)
+    return path_for(folder, steps[-1]) if steps else None
+
+
+def prune(folder: str | Path, keep: int) -> None:
+    """Remove all but the newest ``keep`` checkpoints and whatever a killed writer left."""
+    folder = Path(folder)
+    for step in steps_in(folder)[:-keep]:
+        path_for(folder, step).unlink(missing_ok=True)
+    for leftover in folder.glob(".step-*.npz.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def save(engine, path: str | Path, config_hash: str = "") -> None:
+    """Write the engine's whole state to ``path``, atomically."""
+    write(collect(engine, config_hash), path)
+
+
+def restore(engine, path: str | Path, config_hash: str | None = None) -> None:
+    """Put the state in ``path`` into ``engine``; ZooError for another model, seed or configuration."""
+    checkpoint = read(path)
+    if config_hash is not None and checkpoint.config_hash != config_hash:
+        raise ZooError(f"{path}: was written with another configuration than this run's config.json")
+    if checkpoint.seed != int(engine.seed):
+        raise ZooError(f"{path}: was written with seed {checkpoint.seed}, this run has seed {engine.seed}")
+    apply(checkpoint, engine, source=path)
+
+
+def _to_numpy(variable) -> np.ndarray:
+    import keras
+
+    # A copy: on a CPU the array may be a view of memory that the next step overwrites.
+    return np.array(keras.ops.convert_to_numpy(variable), copy=True)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """bfloat16 and its kin, which ``.npy`` cannot name, as unsigned integers of the same width."""
+    if array.dtype.isbuiltin == 1:
+        return array
+    return array.view(np.dtype(f"u{array.dtype.itemsize}"))
+
+
+def _dtype(name: str) -> np.dtype:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))

@@ -1,0 +1,179 @@
+"""``zoo-train`` from its options to a finished run folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from zoo.errors import ZooError
+from zoo.training import checkpoint, data_source, settings
+from zoo.training.loop import Loop, Plan
+from zoo.training.reporting import Progress
+from zoo.training.run_folder import RunFolder, check_free, free_path
+from zoo.training.settings import TrainSettings
+from zoo.training.strategy import Devices, batches_for, pick_devices
+
+_PREVIEW_IMAGES = 16
+# The preview's batch is the same at every sample, and not the first that the model learns from.
+_PREVIEW_SEED = 1_000_003
+
+
+def train(options: TrainSettings) -> tuple[RunFolder, int]:
+    """Train a model, new or resumed; returns its run folder and an exit code (0: finished).
+
+    Raises ZooError for whatever is wrong with the options, the data or the run folder.
+    """
+    devices = pick_devices(options.strategy)
+    run, info, resumed = _open_run(options, devices)
+    config, plan = run.config, settings.plan_of(run.config)
+    done = _done_steps(run) if resumed else 0
+    if done > plan.steps:
+        raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
+
+    _set_precision(config["mixed_precision"])
+    model, engine = _build(config, info, devices)
+    if done:
+        checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
+    progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
+    _introduce(progress, run, info, devices, model, done)
+    if done < plan.steps:
+        signal_number = _run_loop(engine, model, run, plan, info, devices, progress, done)
+        if signal_number:
+            progress.say(
+                f"stopped after step {engine.step_index}; continue with: zoo-train --resume {run.path}"
+            )
+            return run, 128 + signal_number
+    _finish(model, engine, run, info, devices, progress)
+    return run, 0
+
+
+def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, Any, bool]:
+    if options.resume is not None:
+        run = RunFolder.open(options.resume, options.model)
+        run.config = settings.resumed_config(options, run.config, run.path)
+        info = data_source.reopen_data(run.config, options.data)
+        if devices.is_chief:
+            run.write_config()
+        return run, info, True
+    if options.out is not None and devices.is_chief:
+        # Before the data are made or read: that may take long.
+        check_free(options.out, options.overwrite)
+    config, info = settings.new_config(options)
+    config["strategy"] = options.strategy
+    config["device"] = devices.description
+    path = Path(options.out) if options.out is not None else free_path(f"run-{options.model}")
+    if devices.is_chief:
+        return RunFolder.create(path, config, options.overwrite), info, False
+    return RunFolder(path, config), info, False
+
+
+def _done_steps(run: RunFolder) -> int:
+    steps = checkpoint.steps_in(run.checkpoints)
+    return steps[-1] if steps else 0
+
+
+def _set_precision(mixed: bool) -> None:
+    if not mixed:
+        return
+    # bfloat16 has float32's range: a CPU has no faster float16, and no loss scale is needed.
+    keras.mixed_precision.set_global_policy("mixed_float16" if _has_gpu() else "mixed_bfloat16")
+
+
+def _has_gpu() -> bool:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    import jax
+
+    return jax.devices()[0].platform == "gpu"
+
+
+def _build(config: dict[str, Any], info, devices: Devices):
+    from zoo.engine import get_engine
+    from zoo.registry import create_model
+
+    # Initial weights are drawn from Keras' global generator.
+    keras.utils.set_random_seed(config["seed"])
+    with devices.scope():
+        model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
+        model.compile()
+        engine = get_engine(
+            model, seed=config["seed"], strategy=devices.strategy, global_batch=config["batch_size"]
+        )
+    return model, engine
+
+
+def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model, done: int) -> None:
+    config = run.config
+    progress.say(f"device: {devices.description}")
+    where = "embedded" if config["data"]["source"] == "embedded" else info.path
+    pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
+    progress.say(f"data: {info.count} particles of {info.box} px, {pixel} ({where})")
+    weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    progress.say(f"model: {config['model']}, preset {config['preset']}, {weights:,} weights")
+    progress.say(f"run: {run.path}" + (f", continued after step {done}" if done else ""))
+
+
+def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
+    batches = batches_for(devices, info, run.config["batch_size"], run.config["seed"], done)
+    preview = _preview_function(model, engine, info) if plan.sample_every else None
+    loop = Loop(engine, run, plan, devices, preview, info.voxel_size_angstrom)
+    if keras.backend.backend() != "tensorflow":
+        return loop.run_steps(batches, progress)
+    from zoo.data.pipeline import readable_errors
+
+    with readable_errors(info):
+        return loop.run_steps(batches, progress)
+
+
+def _preview_function(model, engine, info):
+    if not hasattr(model, "preview"):
+        return None
+    held = []
+
+    def preview():
+        if not held:
+            one = Devices("preview")
+            held.append(next(batches_for(one, info, min(_PREVIEW_IMAGES, info.count), _PREVIEW_SEED, 0)))
+        return model.preview(engine, held[0])
+
+    return preview
+
+
+def _finish(model, engine, run: RunFolder, info, devices: Devices, progress: Progress) -> None:
+    """Write ``model.keras`` and ``export/1`` (the chief), and wait for each other (all)."""
+    state = checkpoint.collect(engine, run.config_hash())
+    if devices.is_chief:
+        if devices.strategy is not None:
+            # A model made under a strategy is tied to its devices: write an untied twin.
+            model, twin = _build(run.config, info, Devices("export"))
+            checkpoint.apply(state, twin)
+        _save_model(model, run)
+        _export(model, run, progress)
+        progress.say(f"done: {run.model_file}")
+    devices.agree(0)
+
+
+def _save_model(model, run: RunFolder) -> None:
+    temporary = run.path / f".{os.getpid()}.{run.model_file.name}"
+    try:
+        model.save(temporary)
+        os.replace(temporary, run.model_file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _export(model, run: RunFolder, progress: Progress) -> None:
+    if keras.backend.backend() != "tensorflow":
+        progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
+        return
+    if not hasattr(model, "endpoints"):
+        return
+    from zoo.serving.export import export_model
+
+    export_model(model, run.path / "export", overwrite=True)

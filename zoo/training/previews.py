@@ -1,0 +1,93 @@
+"""Pictures and maps of a model in training: PNG grids and MRC volumes under ``samples/``.
+
+A preview is a dict of arrays by name. A name with ``map`` at its start holds volumes (z, y, x) or
+(n, z, y, x), written as MRC with their voxel size and drawn as three central slices each; any
+other array holds images (y, x), (n, y, x) or (n, y, x, 1), drawn as a grid; a single number is a
+figure, and goes to ``metrics.csv`` and TensorBoard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_MOST_IMAGES = 64
+
+
+def figures_of(preview: Mapping[str, Any]) -> dict[str, float]:
+    """The single numbers of a preview, by name."""
+    return {name: float(value) for name, value in _arrays(preview).items() if value.size == 1}
+
+
+def write_preview(
+    folder: str | Path, step: int, preview: Mapping[str, Any], voxel_size_angstrom: float
+) -> dict[str, Path]:
+    """Write a preview's images and maps under ``folder``; returns the PNG files by name."""
+    folder = Path(folder)
+    pictures = {}
+    for name, array in _arrays(preview).items():
+        if array.size == 1:
+            continue
+        stem = f"step-{step:08d}-{name}"
+        if name.startswith("map"):
+            volumes = array[None] if array.ndim == 3 else array.reshape(-1, *array.shape[1:4])
+            _write_maps(folder, stem, volumes, voxel_size_angstrom)
+            array = np.concatenate([central_slices(volume) for volume in volumes])
+            columns = 3
+        else:
+            array = _images(array)
+            columns = None
+        pictures[name] = folder / f"{stem}.png"
+        write_grid(pictures[name], array[:_MOST_IMAGES], columns)
+    return pictures
+
+
+def central_slices(volume: np.ndarray) -> np.ndarray:
+    """The three slices (3, n, n) through the centre voxel n//2 of a cube, across z, y and x."""
+    z, y, x = (size // 2 for size in volume.shape)
+    return np.stack([volume[z], volume[:, y], volume[:, :, x]])
+
+
+def write_grid(path: str | Path, images: np.ndarray, columns: int | None = None) -> None:
+    """Draw images (n, y, x) in rows of ``columns``, each on its own grey scale, as one PNG."""
+    import matplotlib.image
+
+    count, height, width = images.shape
+    columns = min(columns or int(np.ceil(np.sqrt(count))), count)
+    rows = -(-count // columns)
+    scale = max(1, round(128 / max(height, width)))
+    canvas = np.full((rows * (height * scale + 2) - 2, columns * (width * scale + 2) - 2), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height * scale + 2), i % columns * (width * scale + 2)
+        grey = np.repeat(np.repeat(_grey(image), scale, axis=0), scale, axis=1)
+        canvas[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
+    matplotlib.image.imsave(path, np.stack([canvas] * 3, axis=-1), format="png")
+
+
+def _arrays(preview: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value, np.float32) for name, value in preview.items()}
+
+
+def _images(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 4:
+        array = array[..., 0]
+    return array[None] if array.ndim == 2 else array
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """0…255 between the 0.5th and 99.5th percentile: one hot pixel must not blacken the rest."""
+    low, high = np.nanpercentile(image, (0.5, 99.5))
+    if not high > low:
+        return np.full(image.shape, 127, np.uint8)
+    return (np.clip(np.nan_to_num((image - low) / (high - low)), 0, 1) * 255).astype(np.uint8)
+
+
+def _write_maps(folder: Path, stem: str, volumes: np.ndarray, voxel_size_angstrom: float) -> None:
+    from zoo.data.mrc import write_volume
+
+    for i, volume in enumerate(volumes):
+        suffix = f"-{i}" if len(volumes) > 1 else ""
+        write_volume(folder / f"{stem}{suffix}.mrc", volume, voxel_size_angstrom)
