@@ -5,7 +5,6 @@ from scipy.spatial.transform import Rotation
 from zoo.errors import ZooError
 from zoo.metrics.alignment import align_maps, mirror, transform_map
 from zoo.metrics.fsc import fsc, resolution_at
-from zoo.metrics.rotation_grid import rotation_grid
 from zoo.simulate.embedded import embedded_maps
 
 
@@ -64,13 +63,6 @@ def test_mirror_twice_is_nothing_and_keeps_the_centre(box):
     volume = np.random.default_rng(0).normal(size=(box,) * 3)
     np.testing.assert_array_equal(mirror(mirror(volume)), volume)
     np.testing.assert_array_equal(mirror(volume)[:, :, box // 2], volume[:, :, box // 2])
-
-
-def test_grid_covers_all_rotations_evenly():
-    grid, probes = rotation_grid(5000), Rotation.random(200, random_state=0)
-    nearest = np.degrees([(probe.inv() * grid).magnitude().min() for probe in probes])
-    assert nearest.max() < 15
-    assert 5 < nearest.mean() < 10
 
 
 @pytest.mark.parametrize(

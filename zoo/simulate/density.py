@@ -74,7 +74,7 @@ def _element(symbol, name):
 
     element = gemmi.Element(str(symbol))
     if element.atomic_number == 0:
-        raise ZooError(f"{name}: atom of element {str(symbol)!r}; expected a chemical element: correct the file")
+        raise ZooError(f"{name}: atom of element {str(symbol)!r}; expected a chemical element")
     return element
 
 

@@ -1,0 +1,174 @@
+"""Maps to particle stacks with known poses, optics, noise and labels, written as RELION reads them."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.simulate.classes import ClassMaps
+from zoo.simulate.draw import draw_columns, draw_noise
+from zoo.simulate.project import Projector
+from zoo.simulate.settings import ParticleSettings
+
+_PILOT_VIEWS = 100
+_PILOT_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factor on the maps, noise standard deviation and resulting SNR (infinity without noise)."""
+
+    scale: float
+    sigma: float
+    snr: float
+
+
+def simulate_particles(
+    classes: ClassMaps,
+    out: str | os.PathLike,
+    settings: ParticleSettings,
+    overwrite: bool = False,
+    batch_size: int = 256,
+    progress: Callable[[int], None] | None = None,
+    command: str = "",
+) -> Path:
+    """Write OUT/particles.star, .mrcs, maps/class_K.mrc and simulation.json; returns the STAR's path.
+
+    Rows go round the classes (0, 1, .., 0, 1, ..); `zooLabel` is the class, half sets alternate. The result
+    is a pure function of maps and settings, whatever `batch_size`; memory does not grow with the count.
+    The folder appears when all is written; `progress(n)` is called after every n images.
+    Raises ZooError if OUT holds a set already (unless `overwrite`) or cannot be written.
+    """
+    from zoo.data.mrc import StackWriter, write_volume
+    from zoo.data.particles import write_particles
+    from zoo.data.table import ParticleTable
+
+    out = Path(os.path.abspath(out))
+    _check_free(out, overwrite)
+    kinds, box, voxel = len(classes.maps), classes.box, classes.voxel_size_angstrom
+    calibration = calibrate(classes, settings)
+    maps = classes.maps * np.float32(calibration.scale)
+    projectors = [Projector(density, voxel) for density in maps]
+    n = kinds * settings.count
+    rows = np.arange(n)
+    columns = draw_columns(n, settings, voxel)
+    columns |= {
+        "label": rows % kinds,
+        "random_subset": rows // kinds % 2 + 1,
+        "row_in_stack": rows,
+        "pixel_size_angstrom": np.full(n, voxel),
+    }
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+    except OSError as error:
+        raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
+    try:
+        table = ParticleTable([str(work / "particles.mrcs")], columns, stack_names=["particles.mrcs"])
+        with StackWriter(work / "particles.mrcs", box, voxel) as writer:
+            for start in range(0, n, batch_size):
+                chosen = rows[start : start + batch_size]
+                images = _noise_free(projectors, table.select(chosen), settings.apply_ctf)
+                if calibration.sigma > 0:
+                    images += calibration.sigma * draw_noise(chosen, box, settings.seed)
+                writer.write(images)
+                if progress is not None:
+                    progress(len(chosen))
+        write_particles(table, work / "particles.star", {"rlnClassNumber": table.label + 1})
+        (work / "maps").mkdir()
+        for number, density in enumerate(maps):
+            write_volume(work / "maps" / f"class_{number}.mrc", density, voxel)
+        _write_summary(work / "simulation.json", classes, settings, calibration, n, command)
+        _publish(work, out)
+    except OSError as error:
+        raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out / "particles.star"
+
+
+def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
+    """Measure noise-free projections (100 views a class, CTF applied) and set scale and noise by them."""
+    box = classes.box
+    axis = np.arange(box) - box // 2
+    circle = np.hypot(axis[:, None], axis) < box / 2
+    columns = draw_columns(_PILOT_VIEWS, settings, classes.voxel_size_angstrom, _PILOT_STREAM)
+    euler = np.stack([columns[name] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
+    ctf = None
+    if settings.apply_ctf:
+        from zoo.data.table import CTF_COLUMNS
+
+        ctf = np.stack([columns[name] for name in CTF_COLUMNS], axis=1)
+    inside, whole = [], []
+    for density in classes.maps:
+        views = Projector(density, classes.voxel_size_angstrom)(euler, ctf=ctf).astype(np.float64)
+        inside.append(views[:, circle].var(axis=1))
+        whole.append(views.var(axis=(1, 2)))
+    scale = 1 / np.sqrt(np.mean(inside)) if settings.scale else 1.0
+    signal_variance = np.mean(whole) * scale**2
+    if settings.snr is not None:
+        sigma = float(np.sqrt(signal_variance / settings.snr))
+    else:
+        sigma = 1.0 if settings.sigma is None else float(settings.sigma)
+    snr = float(signal_variance / sigma**2) if sigma > 0 else float("inf")
+    return Calibration(float(scale), sigma, snr)
+
+
+def _noise_free(projectors, table, apply_ctf):
+    """Projections (n, y, x) of the rows of a table, each from the map of its label."""
+    origin_px = table.shift_angstrom() / table.pixel_size_angstrom[:, None]
+    euler, ctf = table.euler_deg(), table.ctf() if apply_ctf else None
+    images = np.empty((len(table), projectors[0].box, projectors[0].box), np.float32)
+    for label in np.unique(table.label):
+        mine = table.label == label
+        images[mine] = projectors[label](euler[mine], origin_px[mine], None if ctf is None else ctf[mine])
+    return images
+
+
+def _check_free(out, overwrite):
+    if out.exists() and not out.is_dir():
+        raise ZooError(f"{out}: is a file, expected a folder to write; choose another --out")
+    if (out / "particles.star").exists() and not overwrite:
+        raise ZooError(f"{out}: holds particles.star already; choose another --out or give --overwrite")
+
+
+def _publish(work, out):
+    """Move the finished files to OUT: the whole folder at once where OUT is new, the STAR last otherwise."""
+    try:
+        os.rename(work, out)
+        return
+    except OSError:
+        if not out.is_dir():
+            raise
+    (out / "particles.star").unlink(missing_ok=True)
+    shutil.rmtree(out / "maps", ignore_errors=True)
+    for name in ("particles.mrcs", "maps", "simulation.json", "particles.star"):
+        os.rename(work / name, out / name)
+
+
+def _write_summary(path, classes, settings, calibration, n, command):
+    from zoo import __version__
+
+    summary = {
+        "kind": "simulated particles",
+        "particles": n,
+        "box": classes.box,
+        "pixel_size_angstrom": classes.voxel_size_angstrom,
+        "classes": [
+            {"label": label, "name": name, "map": f"maps/class_{label}.mrc"}
+            for label, name in enumerate(classes.names)
+        ],
+        "settings": asdict(settings),
+        "map_scale": calibration.scale,
+        "sigma": calibration.sigma,
+        "snr": calibration.snr if np.isfinite(calibration.snr) else None,
+        "command": command,
+        "versions": {"cryozoo": __version__, "numpy": np.__version__},
+    }
+    path.write_text(json.dumps(summary, indent=2) + "\n")
