@@ -79,7 +79,7 @@ class DatasetInfo:
 
     @classmethod
     def load(cls, folder: str | Path) -> DatasetInfo:
-        """Read the info.json of a packed folder (or the file itself); raises ZooError saying what is wrong."""
+        """Read info.json of a packed folder (or the file itself); raises ZooError saying what is wrong."""
         path = Path(folder).absolute()
         if path.name == INFO_NAME:
             path = path.parent
@@ -100,7 +100,7 @@ class DatasetInfo:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ZooError(f"{path / INFO_NAME}: damaged: {error}; pack the data set again") from error
         if sum(shard.count for shard in info.shards) != info.count:
-            raise ZooError(f"{path / INFO_NAME}: count {info.count} is not the sum over its shards; pack again")
+            raise ZooError(f"{path / INFO_NAME}: count {info.count} is not that of its shards; pack again")
         return info
 
     def load_table(self) -> dict[str, np.ndarray]:
@@ -115,7 +115,7 @@ class DatasetInfo:
             raise ZooError(f"{path}: damaged: {error}; pack the data set again") from error
         lengths = {len(values) for values in columns.values()}
         if lengths != {self.count}:
-            raise ZooError(f"{path}: columns of {sorted(lengths)} rows, info.json says {self.count}; pack again")
+            raise ZooError(f"{path}: columns of {sorted(lengths)} rows, expected {self.count}; pack again")
         return columns
 
     def load_ctf(self) -> np.ndarray:
@@ -148,5 +148,5 @@ def _read_json(folder: Path) -> dict:
     except (ValueError, OSError) as error:
         raise ZooError(f"{path}: cannot be read: {error}; pack the data set again") from error
     if not isinstance(content, dict):
-        raise ZooError(f"{path}: holds a {type(content).__name__}, expected an object; pack the data set again")
+        raise ZooError(f"{path}: holds a {type(content).__name__}, expected an object; pack again")
     return content

@@ -50,7 +50,9 @@ class WorkerShare:
         return range(self.index, total, self.count)
 
 
-def worker_share(num_workers: int | None, worker_index: int | None, environ: Mapping[str, str]) -> WorkerShare:
+def worker_share(
+    num_workers: int | None, worker_index: int | None, environ: Mapping[str, str]
+) -> WorkerShare:
     """The share of this process: from the options, else from SLURM's variables, else everything.
 
     A job array counts from SLURM_ARRAY_TASK_MIN in steps of SLURM_ARRAY_TASK_STEP; the tasks of a

@@ -47,9 +47,12 @@ def particle_batches(
     index, workers = worker
     global_batch = batch_size * workers
     if batch_size < 1 or not 0 <= index < workers or start_step < 0:
-        raise ZooError(f"batch size {batch_size}, worker {index} of {workers}, step {start_step}: out of range")
+        raise ZooError(f"batch size {batch_size}, worker {index} of {workers}, step {start_step}: impossible")
     if not repeat and info.count < global_batch:
-        raise ZooError(f"{info.path}: {info.count} particles fill no batch of {global_batch}; use a smaller batch")
+        raise ZooError(
+            f"{info.path}: {info.count} particles, too few for one batch of {global_batch}; "
+            f"use a batch size of {max(info.count // workers, 1)} or less"
+        )
     info.verify_files()
     window = max(_WINDOW_BYTES // record_bytes(info.box, info.dtype), 4 * CHUNK)
     order = StreamOrder([shard.count for shard in info.shards], seed, window, shuffle)

@@ -10,7 +10,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -21,6 +20,7 @@ from zoo.errors import ZooError
 
 IMAGE_DTYPES = ("float16", "float32")
 _FRAME_BYTES = 16
+_REPAIR = "delete this shard and run the same zoo-pack again, or copy the shard again"
 _FEATURE_BYTES = 380
 """About what a record holds besides its image, framing included."""
 
@@ -31,13 +31,11 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def write_record(file: BinaryIO, payload: bytes) -> int:
-    """Append one framed record; returns the number of bytes written."""
+def frame_record(payload: bytes) -> bytes:
+    """The bytes of one record in a TFRecord file."""
     length = struct.pack("<Q", len(payload))
-    file.write(length + struct.pack("<I", masked_crc32c(length)))
-    file.write(payload)
-    file.write(struct.pack("<I", masked_crc32c(payload)))
-    return _FRAME_BYTES + len(payload)
+    crcs = struct.pack("<I", masked_crc32c(length)), struct.pack("<I", masked_crc32c(payload))
+    return b"".join((length, crcs[0], payload, crcs[1]))
 
 
 def read_records(path: str | os.PathLike) -> Iterator[bytes]:
@@ -67,9 +65,6 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
             yield payload
             offset += _FRAME_BYTES + length
             number += 1
-
-
-_REPAIR = "delete this shard and info.json and run zoo-pack again, or copy the shard again"
 
 
 def record_bytes(box: int, dtype: str) -> int:

@@ -1,0 +1,42 @@
+"""Progress bars of the tools, on stderr, and a clean end on SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def image_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with images, images per second and time left; gives the function to call with (done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images · {task.fields[rate]} images/s ·"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="–")
+
+        def show(done: int, total: int) -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}" if speed else "–")
+
+        yield show
+
+
+def exit_on_sigterm() -> None:
+    """End with exit code 143 on SIGTERM, through all clean-up code."""
+
+    def stop(number, frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,134 @@
+"""``zoo-pack``: particle files → a packed data set, or verify one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_tools._run import make_app, run
+
+app = make_app("Pack particles for training.")
+
+
+@app.command()
+def pack(
+    particles: Annotated[
+        Path, typer.Argument(metavar="PARTICLES", help="RELION .star, cryoSPARC .cs or MRC stack.")
+    ],
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder to write into.")] = None,
+    box: Annotated[int, typer.Option(help="Side of the packed images in pixels.")] = 64,
+    name: Annotated[str, typer.Option(help="Start of the shards' names; left out: that of PARTICLES.")] = "",
+    shard_size_mb: Annotated[int, typer.Option(help="Largest shard in MB (100 to 200 is good).")] = 128,
+    dtype: Annotated[str, typer.Option(help="float16 or float32 grey values.")] = "float16",
+    resample: Annotated[str, typer.Option(help="fourier (crop) or lanczos (anti-aliased).")] = "fourier",
+    normalise: Annotated[
+        bool, typer.Option("--normalise/--no-normalise", help="Scale each image by its background.")
+    ] = True,
+    normalisation: Annotated[
+        str, typer.Option(help="How: background (mean, std), ramp (plane, std) or signal (thesis eq. 49).")
+    ] = "background",
+    circle_radius: Annotated[
+        float | None, typer.Option(help="Radius of the particle in packed pixels; left out: 3/8 of the box.")
+    ] = None,
+    contrast: Annotated[str, typer.Option(help="auto (measured), +1 (bright) or -1 (dark).")] = "auto",
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Pixel size of PARTICLES in Å, where the file is wrong or silent.")
+    ] = None,
+    passthrough: Annotated[
+        list[Path] | None, typer.Option(help="Passthrough .cs that completes a .cs (several allowed).")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Pack the first particles only.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the one shuffle of all particles.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Worker processes; left out: one per CPU.")] = None,
+    num_workers: Annotated[
+        int | None, typer.Option(help="Jobs that share the work; left out: what SLURM says, else 1.")
+    ] = None,
+    worker_index: Annotated[int | None, typer.Option(help="Which of them this one is, from 0.")] = None,
+    finalise: Annotated[
+        bool, typer.Option("--finalise", help="Only write info.json, once all workers' shards are there.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of going on.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Verify every record of OUT, pack nothing.")] = False,
+) -> None:
+    """Pack PARTICLES into OUT: shuffled TFRecord shards, info.json and table.npz.
+
+    Stopped runs go on where they were when started again; finished ones are left alone.
+    """
+    if check:
+        _check(out or particles, processes)
+        return
+    import os
+    import shlex
+    import sys
+
+    from zoo.data.pack import pack_particles
+    from zoo.data.partition import worker_share
+    from zoo.data.shards import PackSettings
+    from zoo.errors import ZooError
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
+    if out is None:
+        raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
+    if contrast not in ("auto", "+1", "1", "-1"):
+        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    settings = PackSettings(
+        box=box,
+        dtype=dtype,
+        resample=resample,
+        normalisation=normalisation if normalise else "none",
+        circle_radius=circle_radius,
+        contrast=0 if contrast == "auto" else int(contrast),
+        pixel_size_angstrom=pixel_size,
+        seed=seed,
+        shard_size_mb=shard_size_mb,
+        limit=limit,
+        name=name,
+    )
+    share = worker_share(num_workers, worker_index, os.environ)
+    if share.count > 1:
+        print(f"worker {share.index} of {share.count} (from {share.origin})")
+    exit_on_sigterm()
+    with image_progress("packing") as progress:
+        result = pack_particles(
+            particles,
+            out,
+            settings,
+            passthrough=[str(path) for path in passthrough or []] or None,
+            share=share,
+            processes=processes,
+            overwrite=overwrite,
+            finalise_only=finalise,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            progress=progress,
+        )
+    if result.contrast:
+        print(f"contrast: {result.contrast}")
+    if result.written:
+        rate = f"{result.images / max(result.seconds, 1e-9):.0f} images/s"
+        print(f"wrote {result.written} of {result.shards} shards: {result.images} images, {rate}")
+    if result.info is None:
+        print(f"{result.pending} shards are left to the other workers")
+        return
+    info = result.info
+    state = "packed" if result.written or finalise else "already packed, nothing to do"
+    print(
+        f"{info.path}: {state}: {info.count} particles of {info.box} pixels at "
+        f"{info.voxel_size_angstrom:.3f} Å in {len(info.shards)} shards"
+    )
+
+
+def _check(folder: Path, processes: int | None) -> None:
+    from zoo.data.check import check_dataset
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
+    exit_on_sigterm()
+    with image_progress("checking") as progress:
+        info = check_dataset(folder, processes, progress)
+    print(f"{info.path}: all {info.count} records in {len(info.shards)} shards are whole and consistent")
+
+
+def main() -> None:
+    """Entry point of ``zoo-pack``."""
+    run(app, "zoo-pack")
