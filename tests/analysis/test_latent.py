@@ -62,7 +62,7 @@ def test_every_image_is_encoded_once_in_batches_of_one_size():
     found = encode_batches(encode, batches(images, [4, 4, 3]), 4, counted.append)
     np.testing.assert_allclose(found["z_mean"], images.reshape(11, -1)[:, :2] + np.arange(11)[:, None])
     np.testing.assert_array_equal(found["source_row"], np.arange(11))
-    assert seen == [(4, 4, 4, 1)] * 3 and counted == [4, 4, 3]
+    assert seen == [(4, 4, 4, 1)] * 3 and counted == [4, 8, 11]
 
 
 def test_empty_data_set_is_told():

@@ -126,6 +126,16 @@ def number_by_size(cluster) -> np.ndarray:
     return np.where(cluster >= 0, rank[np.maximum(cluster, 0)], UNASSIGNED)
 
 
+def check_settings(method: str, clusters: int | None) -> None:
+    """Raise ZooError for an unknown method, or a number of clusters where none belongs or one is needed."""
+    if method not in METHODS:
+        raise ZooError(f"unknown clustering method {method!r}, expected one of {', '.join(METHODS)}")
+    if method == "kmeans" and clusters is None:
+        raise ZooError("K-means needs the number of clusters; pass --clusters K")
+    if method == "umap-hdbscan" and clusters is not None:
+        raise ZooError(f"--clusters {clusters} is for --method kmeans; HDBSCAN finds the number itself")
+
+
 def cluster_latents(
     z,
     label=None,
@@ -142,13 +152,8 @@ def cluster_latents(
     K-means works on z itself, HDBSCAN on the UMAP embedding; both are drawn in that embedding.
     Raises ZooError for an unknown method, too few particles, or no cluster found.
     """
-    if method not in METHODS:
-        raise ZooError(f"unknown clustering method {method!r}, expected one of {', '.join(METHODS)}")
+    check_settings(method, clusters)
     z = np.asarray(z, np.float32)
-    if method == "kmeans" and clusters is None:
-        raise ZooError("K-means needs the number of clusters; pass --clusters K")
-    if method == "umap-hdbscan" and clusters is not None:
-        raise ZooError(f"--clusters {clusters} is for --method kmeans; HDBSCAN finds the number itself")
     if method == "kmeans":
         cluster = cluster_kmeans(z, clusters, random_state)
         settings = {"clusters": clusters}

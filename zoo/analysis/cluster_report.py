@@ -55,7 +55,7 @@ class ClusterReport:
 
 
 def save_clusters(path, latents: Latents, clustering: Clustering) -> None:
-    """Write latents, ``cluster`` (n,) and ``embedding`` (n, 2) to one ``.npz`` that `load_clusters` reads."""
+    """Write latents, ``cluster`` (n,) and ``embedding`` (n, 2) to one ``.npz``."""
     latents.extra = {"cluster": clustering.cluster, "embedding": clustering.embedding}
     latents.save(path)
 
@@ -79,6 +79,16 @@ def load_clusters(place) -> tuple[Latents, np.ndarray]:
             f"{path}: cluster is {cluster.dtype} of shape {cluster.shape}, expected {len(latents)} integers"
         )
     return latents, cluster.astype(np.int64)
+
+
+def parse_clusters(text: str) -> list[int]:
+    """Cluster numbers from a text such as ``0,2``; raises ZooError for anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ZooError(
+            f"clusters {text!r} are not whole numbers with commas between them, such as 0,2"
+        ) from None
 
 
 def keep_clusters(cluster, keep, place) -> np.ndarray:
@@ -140,6 +150,31 @@ def write_report(
     text = json.dumps({"source": latents.source, "model": latents.model, **asdict(report)}, indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def format_report(report: ClusterReport) -> str:
+    """The report as a text table, one line per cluster, the scores below."""
+    rows = [("cluster", "particles", "share")]
+    labels = any(each.label is not None for each in report.clusters)
+    truths = any(each.truth is not None for each in report.clusters)
+    rows[0] += ("label", "purity") if labels else ()
+    rows[0] += ("true map", "FSC 0.5", "pixels", "hand") if truths else ()
+    for each in report.clusters:
+        row = (str(each.cluster), f"{each.particles:,}", f"{each.share:.1%}")
+        if labels:
+            row += ("-", "-") if each.label is None else (str(each.label), f"{each.purity:.1%}")
+        if truths:
+            hand = "same" if each.truth.hand > 0 else "mirror"
+            row += (each.truth.name, f"{each.truth.angstrom:.2f} Å", f"{each.truth.pixels:.2f}", hand)
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    if report.unassigned:
+        lines.append(f"unassigned: {report.unassigned:,} particles")
+    scores = ", ".join(
+        f"{name.upper()} {report.scores[name]:.3f}" for name in ("nmi", "ari") if report.scores
+    )
+    return "\n".join(lines + [scores] * bool(scores))
 
 
 def _home(folder: Path, cluster: int) -> Path:

@@ -100,6 +100,14 @@ def _checked(columns: dict, path) -> dict:
     return {**known, **text, "extra": columns}
 
 
+def check_npz_name(path) -> None:
+    """Raise ZooError unless `path` ends in ``.npz``."""
+    if Path(path).suffix.lower() != ".npz":
+        raise ZooError(
+            f"{path}: latents are written as .npz; name the file {Path(path).with_suffix('.npz').name}"
+        )
+
+
 def check_latent_size(latents: Latents, model, origin) -> None:
     """Raise ZooError unless the latents have as many coordinates as the model expects."""
     if latents.size != model.latent_dim:
@@ -114,7 +122,7 @@ def encode_batches(encode, batches, batch_size: int, progress=None):
 
     `encode(images (b, y, x, 1), ctf (b, 9))` gets batches of one size only, the last one padded,
     so that a compiled function is traced once. `batches` yields dicts as `zoo.data.pipeline` does;
-    `progress(count)` is called after each. Memory holds one batch and the results.
+    `progress(done)` is called after each. Memory holds one batch and the results.
     """
     names = ("z_mean", "z_logvar", "uid", "source_row", "label")
     parts: dict[str, list] = {name: [] for name in names}
@@ -131,7 +139,7 @@ def encode_batches(encode, batches, batch_size: int, progress=None):
         for name in ("uid", "source_row", "label"):
             parts[name].append(np.asarray(batch[name]))
         if progress:
-            progress(count)
+            progress(sum(map(len, parts["uid"])))
     if not parts["uid"]:
         raise ZooError("the data set holds no particles; pack at least one")
     return {name: np.concatenate(rows) for name, rows in parts.items()}
@@ -140,7 +148,8 @@ def encode_batches(encode, batches, batch_size: int, progress=None):
 def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents:
     """Latents of all particles of a packed data set, in the order of its records.
 
-    `model` has ``encode``, ``latent_dim`` and ``box``; `info` is a `zoo.data.info.DatasetInfo`.
+    `model` has ``encode``, ``latent_dim`` and ``box``; `info` is a `zoo.data.info.DatasetInfo`;
+    `progress(done, total)` is called after each batch.
     Raises ZooError if the box differs or a latent is not finite.
     """
     from zoo.data.pipeline import readable_errors, sequential_batches
@@ -153,7 +162,8 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
     batch_size = min(batch_size, info.count) or 1
     with readable_errors(info):
         batches = sequential_batches(info, batch_size).as_numpy_iterator()
-        columns = encode_batches(model.encode, batches, batch_size, progress)
+        tell = progress and (lambda done: progress(done, info.count))
+        columns = encode_batches(model.encode, batches, batch_size, tell)
     if not np.isfinite(columns["z_mean"]).all():
         row = int(np.flatnonzero(~np.isfinite(columns["z_mean"]).all(axis=1))[0])
         raise ZooError(

@@ -38,6 +38,15 @@ def read_source(path, uid, source_row):
     return table
 
 
+def open_source(info, path=None):
+    """The particle table that a data set was packed from; `path` where the file has moved.
+
+    Raises ZooError as `read_source` does.
+    """
+    columns = info.load_table()
+    return read_source(path or info.source.get("path"), columns["uid"], columns["source_row"])
+
+
 def write_selection(table, source_row, path, columns=None) -> int:
     """Write the rows `source_row` (k,) of `table`, in the order of the file, with extra `columns`.
 
@@ -45,6 +54,8 @@ def write_selection(table, source_row, path, columns=None) -> int:
     selected. Returns the number of rows written.
     """
     rows = np.asarray(source_row, np.int64)
+    if table.source and Path(path).absolute() == Path(table.source.path).absolute():
+        raise ZooError(f"{path}: is the file that the particles come from; name another one")
     if not len(rows):
         raise ZooError(f"{path}: no particle is selected; nothing was written")
     rows, first = np.unique(rows, return_index=True)

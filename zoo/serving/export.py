@@ -85,3 +85,16 @@ def _write_metadata(model, folder: Path) -> None:
     path = folder / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+
+
+def describe_signatures(folder) -> str:
+    """The signatures of an exported model as text, one line each."""
+    signatures = json.loads((Path(folder) / METADATA).read_text(encoding="utf-8"))["signatures"]
+
+    def spell(shape, dtype):
+        return f"{dtype} ({', '.join('b' if size is None else str(size) for size in shape)})"
+
+    return "\n".join(
+        f"  {name}: " + ", ".join(f"{key} {spell(*spec)}" for key, spec in arguments.items())
+        for name, arguments in signatures.items()
+    )

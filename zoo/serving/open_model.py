@@ -123,3 +123,22 @@ def load_run_model(path):
             "expected a model with a latent space, such as vaegan3d"
         )
     return model
+
+
+def open_data_of(place, data=None):
+    """DatasetInfo of the folder `data`, or, for None, of the records that the run `place` was trained on.
+
+    Raises ZooError if it is no packed data set, or `data` is None and `place` is no run folder.
+    """
+    if data is not None:
+        from zoo.training.data_source import open_data
+
+        return open_data(data, None)
+    if not (Path(place) / "config.json").is_file():
+        raise ZooError(
+            f"{place}: is not a run folder, so it names no data; pass --data DIR (made by zoo-pack)"
+        )
+    from zoo.training.data_source import reopen_data
+    from zoo.training.run_folder import RunFolder
+
+    return reopen_data(RunFolder.open(place).config, None)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from zoo.errors import ZooError
+from zoo.serving.export import METADATA
+from zoo.serving.served import ServedModel
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return ServedModel(exported)
+
+
+def test_methods_give_what_the_model_gives(served, toy_model, toy_inputs):
+    z, euler, ctf = (toy_inputs[name] for name in ("z", "euler_deg", "ctf"))
+    found = served.encode(toy_inputs["images"], ctf)
+    expected = toy_model.encode(toy_inputs["images"], ctf)
+    for name in ("z_mean", "z_logvar"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
+    np.testing.assert_allclose(served.density(z), toy_model.density(z), atol=1e-6)
+    np.testing.assert_allclose(served.project(z, euler, ctf), toy_model.project(z, euler, ctf), atol=1e-5)
+    assert (served.latent_dim, served.box, served.voxel_size_angstrom) == (3, 8, 2.5)
+    assert "density" in repr(served) and "serving_default" not in repr(served)
+
+
+def test_the_seed_decides_the_noise(served, toy_inputs):
+    z, euler, ctf = (toy_inputs[name] for name in ("z", "euler_deg", "ctf"))
+    first, again, other = (served.generate(z, euler, ctf, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).mean() > 0.5
+    noise = first - served.project(z, euler, ctf)
+    assert noise.std() == pytest.approx(1, abs=0.25)
+
+
+def test_lists_and_doubles_are_taken(served, toy_inputs):
+    z = toy_inputs["z"]
+    np.testing.assert_array_equal(served.density(z.astype(np.float64).tolist()), served.density(z))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: model.density(np.zeros((2, 5))), r"z has shape \(2, 5\), expected \(None, 3\)"),
+        (lambda model: model.encode(np.zeros((1, 9, 9, 1)), np.zeros((1, 9))), "images has shape"),
+        (lambda model: model.encode(np.zeros((1, 8, 8, 1))), "needs the CTF"),
+        (lambda model: model.call("classify", z=np.zeros((1, 3))), "has no signature 'classify'"),
+        (lambda model: model.call("density", w=np.zeros((1, 3))), r"takes \['z'\], got \['w'\]"),
+    ],
+)
+def test_wrong_arrays_are_told(served, call, message):
+    with pytest.raises(ZooError, match=message):
+        call(served)
+
+
+def test_folders_that_are_no_saved_model_are_told(tmp_path, exported):
+    with pytest.raises(ZooError, match="has no saved_model.pb"):
+        ServedModel(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff not a graph")
+    with pytest.raises(ZooError, match="zoo.json: not readable"):
+        ServedModel(tmp_path)
+    (tmp_path / METADATA).parent.mkdir()
+    (tmp_path / METADATA).write_bytes((exported / METADATA).read_bytes())
+    with pytest.raises(ZooError, match="TensorFlow cannot load it") as told:
+        ServedModel(tmp_path)
+    assert "\n" not in str(told.value)

@@ -1,0 +1,217 @@
+"""``zoo-infer``: what a trained run says about particles: latents, clusters, maps, selections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_tools._run import make_app, run
+
+app = make_app("Encode particles with a trained run, cluster them, write maps, and select particles.")
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Run folder of zoo-train, folder of zoo-export, or a pretrained name."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Data set of zoo-pack; that of the run by default."),
+]
+SourceFile = Annotated[
+    Path | None,
+    typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images encoded at once.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
+
+
+@app.command()
+def encode(
+    folder: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="Latents of every particle.")],
+    data: Data = None,
+    star: Annotated[
+        Path | None,
+        typer.Option(
+            "--star",
+            metavar="OUT.star",
+            help="Also the source file with columns zooLatent0 … (.star or .cs).",
+        ),
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Also cluster (UMAP, HDBSCAN): column zooCluster.")
+    ] = False,
+    source: SourceFile = None,
+    batch_size: BatchSize = 128,
+) -> None:
+    """Write the latent coordinates of every particle."""
+    from zoo.analysis.cluster import cluster_latents
+    from zoo.analysis.cluster_report import save_clusters
+    from zoo.analysis.latent import check_npz_name
+    from zoo.analysis.selection import latent_columns, open_source, write_selection
+    from zoo.serving.open_model import open_data_of, open_model
+
+    check_npz_name(out)
+    model, info = open_model(folder), open_data_of(folder, data)
+    table = open_source(info, source) if star else None
+    latents = _encode(model, info, batch_size)
+    found = cluster_latents(latents.z_mean, latents.label) if cluster else None
+    if found:
+        save_clusters(out, latents, found)
+    else:
+        latents.save(out)
+    print(f"wrote {out}: {len(latents):,} particles, {latents.size} latent coordinates each")
+    if star:
+        write_selection(
+            table, latents.source_row, star, latent_columns(latents.z_mean, found and found.cluster)
+        )
+        print(f"wrote {star}")
+
+
+@app.command()
+def cluster(
+    folder: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for tables, maps and figures.")],
+    data: Data = None,
+    method: Annotated[str, typer.Option(help="umap-hdbscan or kmeans.")] = "umap-hdbscan",
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", metavar="K", help="Number of clusters, for kmeans.")
+    ] = None,
+    min_cluster_size: Annotated[
+        int | None, typer.Option(help="HDBSCAN's smallest cluster; 3 % of the particles by default.")
+    ] = None,
+    min_samples: Annotated[int, typer.Option(help="HDBSCAN's min_samples.")] = 10,
+    neighbours: Annotated[int, typer.Option(help="UMAP's neighbours.")] = 30,
+    min_dist: Annotated[float, typer.Option(help="UMAP's min_dist.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of UMAP and K-means.")] = 0,
+    path: Annotated[int, typer.Option("--path", metavar="N", min=1, help="Maps on each cluster's path.")] = 4,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth", metavar="DIR", help="True maps class_*.mrc; maps/ beside the particle file if there."
+        ),
+    ] = None,
+    no_truth: Annotated[bool, typer.Option("--no-truth", help="Do not compare with true maps.")] = False,
+    no_selections: Annotated[
+        bool, typer.Option("--no-selections", help="Write no particle files per cluster.")
+    ] = False,
+    source: SourceFile = None,
+    batch_size: BatchSize = 128,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
+    from zoo.analysis.cluster import check_settings, cluster_latents
+    from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
+    from zoo.analysis.files import folder_written_whole
+    from zoo.analysis.selection import open_source
+    from zoo.analysis.truth import read_truths, truth_folder
+    from zoo.serving.open_model import open_data_of, open_model
+
+    check_settings(method, clusters)
+    with folder_written_whole(out, CLUSTERS, overwrite) as partial:
+        model, info = open_model(folder), open_data_of(folder, data)
+        table = None if no_selections else open_source(info, source)
+        truths = truth or truth_folder(source or info.source.get("path"))
+        truths = (
+            read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
+        )
+        latents = _encode(model, info, batch_size)
+        print(f"clustering {len(latents):,} particles ({method}) …")
+        found = cluster_latents(
+            latents.z_mean,
+            latents.label,
+            method,
+            clusters,
+            neighbours,
+            min_dist,
+            min_samples,
+            min_cluster_size,
+            seed,
+        )
+        report = write_report(
+            partial, model, latents, found, table, path, truths, lambda step: print(f"  {step} …")
+        )
+    print(format_report(report))
+    print(f"wrote {out}: clusters.npz, clusters.csv, latent.png, slices.png, maps.cxc, cluster_00/ …")
+
+
+@app.command()
+def maps(
+    folder: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the maps.")],
+    latents: Annotated[
+        Path | None, typer.Option("--latents", metavar="FILE.npz", help="One map per latent of this file.")
+    ] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", metavar="DIR", help="One map per cluster of zoo-infer cluster."),
+    ] = None,
+    pca: Annotated[
+        int | None,
+        typer.Option(
+            "--pca",
+            metavar="N",
+            min=1,
+            help="N maps from the 5th to the 95th percentile of a principal component: of the latents, of "
+            "each cluster, or of the run's own data (10, if nothing else is asked for).",
+        ),
+    ] = None,
+    component: Annotated[int, typer.Option(help="Which principal component, from 0.")] = 0,
+    data: Data = None,
+    batch_size: BatchSize = 128,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
+    from zoo.analysis.files import folder_written_whole
+    from zoo.analysis.map_folder import SERIES, choose_series, write_series
+    from zoo.serving.open_model import open_data_of, open_model
+
+    if latents is not None and clusters is not None:
+        raise typer.BadParameter("give --latents or --clusters, not both")
+    with folder_written_whole(out, SERIES, overwrite) as partial:
+        model = open_model(folder)
+        if latents is None and clusters is None:
+            latents = _encode(model, open_data_of(folder, data), batch_size)
+            pca = pca or 10
+        series = choose_series(model, latents, clusters, pca, component)
+        written = write_series(partial, model, series)
+    print(f"wrote {out}: {len(written)} maps; open them with: chimerax {out / next(iter(series))}.cxc")
+
+
+@app.command()
+def select(
+    clusters: Annotated[
+        Path, typer.Argument(metavar="CLUSTERS", help="Folder of zoo-infer cluster, or its clusters.npz.")
+    ],
+    keep: Annotated[
+        str, typer.Option("--keep", metavar="0,2", help="Clusters to keep (-1: the unassigned).")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Selected particles, .star or .cs.")],
+    source: SourceFile = None,
+) -> None:
+    """Write the particles of some clusters back as the file that they came from."""
+    from zoo.analysis.cluster_report import keep_clusters, load_clusters, parse_clusters
+    from zoo.analysis.selection import read_source, write_selection
+
+    latents, cluster = load_clusters(clusters)
+    rows = keep_clusters(cluster, parse_clusters(keep), clusters)
+    table = read_source(source or latents.source, latents.uid, latents.source_row)
+    count = write_selection(table, latents.source_row[rows], out, {"zooCluster": cluster[rows]})
+    print(f"wrote {out}: {count:,} of {len(table):,} particles")
+
+
+def _encode(model, info, batch_size: int):
+    from zoo.analysis.latent import encode_dataset
+    from zoo_tools._progress import image_progress
+
+    with image_progress("encoding") as show:
+        return encode_dataset(model, info, batch_size, show)
+
+
+def main() -> None:
+    """Entry point of ``zoo-infer``."""
+    run(app, "zoo-infer")
