@@ -11,7 +11,7 @@ _STREAMS = ("rot", "tilt", "psi", "shift_x", "shift_y", "defocus", "astigmatism"
 def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float, stream: int = 0) -> dict:
     """Columns of a ParticleTable for n particles: poses uniform on SO(3), origins in Å, CTF parameters.
 
-    Without CTF the optics columns stay NaN. `stream` gives independent draws of the same kind.
+    Without CTF defocus and what follows stay NaN. `stream` gives independent draws of the same kind.
     """
     uniform = {
         name: np.random.default_rng([settings.seed, stream, number]).random(n)
@@ -26,6 +26,10 @@ def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float,
     for axis in "xy":
         shift_px = settings.shift_max_px * (2 * uniform[f"shift_{axis}"] - 1)
         columns[f"shift_{axis}_angstrom"] = shift_px * pixel_size_angstrom
+    # RELION wants these three for every set, CTF or not
+    columns["voltage_kv"] = np.full(n, settings.voltage_kv)
+    columns["cs_mm"] = np.full(n, settings.cs_mm)
+    columns["amplitude_contrast"] = np.full(n, settings.amplitude_contrast)
     if settings.apply_ctf:
         low, high = settings.defocus_range_angstrom
         mean = low + (high - low) * uniform["defocus"]
@@ -34,14 +38,12 @@ def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float,
             "defocus_u_angstrom": mean + half,
             "defocus_v_angstrom": mean - half,
             "defocus_angle_deg": 180 * uniform["astigmatism_angle"],
-            "voltage_kv": np.full(n, settings.voltage_kv),
-            "cs_mm": np.full(n, settings.cs_mm),
-            "amplitude_contrast": np.full(n, settings.amplitude_contrast),
             "phase_shift_deg": np.zeros(n),
             "bfactor_angstrom2": np.zeros(n),
             "ctf_scale": np.ones(n),
         }
-    return columns
+    # what is projected is what the file will say, in numbers that a person can read
+    return {name: np.round(values, 6) for name, values in columns.items()}
 
 
 def draw_noise(indices: np.ndarray, box: int, seed: int) -> np.ndarray:

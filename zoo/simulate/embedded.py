@@ -1,12 +1,19 @@
 """Three synthetic assembly intermediates of ribosome-like size, made by code: nothing is downloaded."""
 
+import contextlib
+import os
+from pathlib import Path
+
 import numpy as np
+
+from zoo.errors import ZooError
 
 EMBEDDED_EXTENT_ANGSTROM = 320.0
 """Edge of the box that the embedded particles fit into with room for shifts; voxel = this / box."""
 
 EMBEDDED_CLASSES = ("core", "core+A", "core+A+B")
 
+_DATASET_VERSION = 1
 _GEOMETRY_SEED = 20240131
 _FINEST_BEAD_SIGMA_ANGSTROM = 4.5
 _STRETCH = 1.15
@@ -44,6 +51,74 @@ def embedded_maps(box: int = 32, voxel_size_angstrom: float | None = None) -> np
     parts = [_splat(xyz, weight, sigma, box, voxel_size_angstrom) for xyz, weight in embedded_beads()]
     maps = np.cumsum(parts, axis=0)
     return (maps / maps.max()).astype(np.float32)
+
+
+def embedded_dataset(
+    box: int = 32,
+    count_per_class: int = 3000,
+    sigma: float = 1.0,
+    seed: int = 0,
+    cache_dir: str | os.PathLike | None = None,
+    shift_max_px: float = 0.0,
+    apply_ctf: bool = True,
+) -> Path:
+    """Folder of packed records of simulated particles of the three classes; made on first use, then kept.
+
+    Beside it lie `particles/` (STAR, stack, the true maps) and the records, not normalised again: the noise
+    has standard deviation `sigma` in units of the signal (see ParticleSettings). The cache is `cache_dir`,
+    the environment variable ZOO_CACHE, or ~/.cache/cryozoo. Processes that ask at once wait for the first.
+    Raises ZooError for values that cannot be and for a cache that cannot be written.
+    """
+    from zoo.data.info import INFO_NAME
+    from zoo.data.pack import pack_particles
+    from zoo.data.shards import PackSettings
+    from zoo.simulate.gather import embedded_classes
+    from zoo.simulate.particles import simulate_particles
+    from zoo.simulate.settings import ParticleSettings
+
+    settings = ParticleSettings(
+        count_per_class, sigma=sigma, seed=seed, shift_max_px=shift_max_px, apply_ctf=apply_ctf
+    )
+    parts = [f"v{_DATASET_VERSION}", f"box{box}", f"n{count_per_class}", f"sigma{sigma:g}", f"seed{seed}"]
+    parts += [f"shift{shift_max_px:g}"] if shift_max_px else []
+    parts += [] if apply_ctf else ["noctf"]
+    folder = cache_folder(cache_dir) / "-".join(["embedded", *parts])
+    records = folder / "records"
+    if (records / INFO_NAME).exists():
+        return records
+    with _only_one(folder):
+        star = folder / "particles" / "particles.star"
+        if not star.exists():
+            simulate_particles(embedded_classes(box), star.parent, settings, command="embedded_dataset")
+        packing = PackSettings(box=box, normalisation="none", contrast=1, seed=seed, name="embedded")
+        pack_particles(star, records, packing, command="embedded_dataset")
+    return records
+
+
+def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
+    """Where made data are kept: `cache_dir`, else $ZOO_CACHE, else ~/.cache/cryozoo."""
+    chosen = cache_dir or os.environ.get("ZOO_CACHE") or Path.home() / ".cache" / "cryozoo"
+    return Path(chosen).expanduser().absolute()
+
+
+@contextlib.contextmanager
+def _only_one(folder):
+    """Hold the lock of a cache entry; the system lets go of it even where a process is killed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")
+    except OSError as error:
+        raise ZooError(
+            f"{folder}: the cache cannot be written: {error.strerror or error}; "
+            "set ZOO_CACHE to another folder"
+        ) from error
+    with lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            # where the file system has no locks, both work: each step is atomic, and equal in result
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def embedded_beads() -> list[tuple[np.ndarray, np.ndarray]]:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,15 @@ _PILOT_STREAM = 1
 
 
 @dataclass(frozen=True)
+class SimulationResult:
+    """What was written: the STAR file, the number of images, and how maps and noise were scaled."""
+
+    star: Path
+    count: int
+    calibration: "Calibration"
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Factor on the maps, noise standard deviation and resulting SNR (infinity without noise)."""
 
@@ -35,14 +44,14 @@ def simulate_particles(
     settings: ParticleSettings,
     overwrite: bool = False,
     batch_size: int = 256,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     command: str = "",
-) -> Path:
-    """Write OUT/particles.star, .mrcs, maps/class_K.mrc and simulation.json; returns the STAR's path.
+) -> SimulationResult:
+    """Write OUT/particles.star, particles.mrcs, maps/class_K.mrc (the truth) and simulation.json.
 
     Rows go round the classes (0, 1, .., 0, 1, ..); `zooLabel` is the class, half sets alternate. The result
     is a pure function of maps and settings, whatever `batch_size`; memory does not grow with the count.
-    The folder appears when all is written; `progress(n)` is called after every n images.
+    The folder appears when all is written; `progress` gets (images done, images in all).
     Raises ZooError if OUT holds a set already (unless `overwrite`) or cannot be written.
     """
     from zoo.data.mrc import StackWriter, write_volume
@@ -65,8 +74,8 @@ def simulate_particles(
         "pixel_size_angstrom": np.full(n, voxel),
     }
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+        work = out.parent / f".{out.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+        work.mkdir(parents=True)
     except OSError as error:
         raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
     try:
@@ -78,8 +87,7 @@ def simulate_particles(
                 if calibration.sigma > 0:
                     images += calibration.sigma * draw_noise(chosen, box, settings.seed)
                 writer.write(images)
-                if progress is not None:
-                    progress(len(chosen))
+                progress(start + len(chosen), n)
         write_particles(table, work / "particles.star", {"rlnClassNumber": table.label + 1})
         (work / "maps").mkdir()
         for number, density in enumerate(maps):
@@ -90,7 +98,7 @@ def simulate_particles(
         raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return out / "particles.star"
+    return SimulationResult(out / "particles.star", n, calibration)
 
 
 def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:

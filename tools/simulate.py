@@ -1,0 +1,126 @@
+"""``zoo-simulate``: data whose every parameter is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_tools._run import make_app, run
+
+app = make_app("Simulate data with known truth.")
+
+
+@app.callback()
+def simulate() -> None:
+    """Simulate data with known truth."""
+
+
+@app.command()
+def particles(
+    out: Annotated[Path, typer.Option(help="Folder to write: particles.star, particles.mrcs, maps/.")],
+    map: Annotated[
+        list[Path] | None, typer.Option(help="Density map, one class (repeatable; MRC, gzip too, or EM).")
+    ] = None,
+    structure: Annotated[
+        list[Path] | None, typer.Option(help="Atomic model, one class (repeatable; PDB or mmCIF, gzip too).")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Particles per class.")] = 1000,
+    box: Annotated[
+        int | None, typer.Option(help="Image side in pixels (default: the map's; models 64, embedded 32).")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option("--pixel-size", "--voxel", help="Å per pixel (default: the whole map fills the box)."),
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Of --structure densities in Å (default: 2 pixels).")
+    ] = None,
+    assembly: Annotated[
+        str | None, typer.Option(help="Biological assembly to build from each --structure, such as 1.")
+    ] = None,
+    chains: Annotated[
+        list[str] | None,
+        typer.Option(help="Chains to keep, A,B,C: one for each --structure in order (- for all)."),
+    ] = None,
+    remove_chains: Annotated[
+        list[str] | None,
+        typer.Option(help="Chains to leave out, A,B,C: one for each --structure in order (- for none)."),
+    ] = None,
+    common_frame: Annotated[
+        bool, typer.Option("--common-frame", help="Centre all structures as the first: they are aligned.")
+    ] = False,
+    morph: Annotated[
+        int | None, typer.Option(help="Conformations between two aligned --structure, ends included.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Noise, in units of the signal in the circle (default 1).")
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option(help="Signal variance / noise variance in the box, instead of --sigma.")
+    ] = None,
+    scale: Annotated[
+        bool, typer.Option("--scale/--no-scale", help="Bring the signal in the circle to unit deviation.")
+    ] = True,
+    ctf: Annotated[bool, typer.Option("--ctf/--no-ctf", help="Apply a contrast transfer function.")] = True,
+    defocus: Annotated[
+        tuple[float, float], typer.Option(metavar="MIN MAX", help="Range in Å, underfocus positive.")
+    ] = (10000.0, 25000.0),
+    astigmatism: Annotated[float, typer.Option(help="Largest defocus difference U - V in Å.")] = 200.0,
+    voltage: Annotated[float, typer.Option(help="In kV.")] = 300.0,
+    cs: Annotated[float, typer.Option(help="Spherical aberration in mm.")] = 2.7,
+    amplitude_contrast: Annotated[float, typer.Option(help="Fraction from 0 to below 1.")] = 0.1,
+    shift: Annotated[float, typer.Option(help="Largest shift along x and y in pixels.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of poses, optics, shifts and noise.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the set in --out.")] = False,
+) -> None:
+    """Particles from maps or atomic models, as RELION 3.1 reads them.
+
+    Without --map and --structure: the three embedded assembly intermediates.
+    """
+    import shlex
+    import sys
+
+    from zoo.simulate.gather import gather_classes, structure_sources
+    from zoo.simulate.particles import simulate_particles
+    from zoo.simulate.settings import ParticleSettings
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
+    settings = ParticleSettings(
+        count=count,
+        sigma=sigma,
+        snr=snr,
+        seed=seed,
+        apply_ctf=ctf,
+        defocus_range_angstrom=defocus,
+        astigmatism_max_angstrom=astigmatism,
+        voltage_kv=voltage,
+        cs_mm=cs,
+        amplitude_contrast=amplitude_contrast,
+        shift_max_px=shift,
+        scale=scale,
+    )
+    sources = structure_sources(structure or [], assembly, chains or [], remove_chains or [])
+    exit_on_sigterm()
+    classes = gather_classes(map or [], sources, box, pixel_size, resolution, common_frame, morph)
+    with image_progress("simulating") as progress:
+        result = simulate_particles(
+            classes,
+            out,
+            settings,
+            overwrite=overwrite,
+            progress=progress,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+    noise = result.calibration
+    for label, name in enumerate(classes.names):
+        print(f"class {label}: {count} particles of {name}")
+    print(f"noise: sigma {noise.sigma:.4g}, SNR {noise.snr:.4g}; maps multiplied by {noise.scale:.4g}")
+    size = f"{classes.box} pixels of {classes.voxel_size_angstrom:.4g} Å"
+    print(f"{result.star}: {result.count} images of {size}")
+
+
+def main() -> None:
+    """Entry point of ``zoo-simulate``."""
+    run(app, "zoo-simulate")
