@@ -139,7 +139,11 @@ def write_report(
         names, true_maps = truths
         for summary in summaries:
             tell(f"truth of cluster {summary.cluster}")
-            summary.truth = match_truth(centres[summary.cluster], true_maps, names, model.voxel_size_angstrom)
+            # With labels the truth is known: no need to try the others.
+            wanted = f"class_{summary.label}.mrc"
+            candidates = [names.index(wanted)] if wanted in names else None
+            centre = centres[summary.cluster]
+            summary.truth = match_truth(centre, true_maps, names, model.voxel_size_angstrom, candidates)
     report = ClusterReport(
         summaries,
         int(np.sum(clustering.cluster < 0)),
