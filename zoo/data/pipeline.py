@@ -108,7 +108,7 @@ def _record_stream(info: DatasetInfo, order: StreamOrder, position: int) -> tf.d
         chunks = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order.shards(number))).interleave(
             lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER).batch(CHUNK),
             cycle_length=GROUP if order.shuffle else 1,
-            num_parallel_calls=tf.data.AUTOTUNE if order.shuffle else None,
+            num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         numbered = tf.data.Dataset.from_tensor_slices(cuts).enumerate()
