@@ -1,0 +1,3 @@
+"""The models of the zoo: importing this registers them all (one line per model)."""
+
+from zoo.models import vaegan3d  # noqa: F401

@@ -1,0 +1,140 @@
+"""Critic, encoder, camera and noise generator of the particle models (thesis §8.1, Figs. 20, 21, 24)."""
+
+from __future__ import annotations
+
+import keras
+
+from zoo.layers import (
+    AdaptivePolyphase2D,
+    CyclicConv2D,
+    GaborBank,
+    InvariantGlobalPooling2D,
+    ScalableNoise,
+    TrainedCamera,
+)
+
+
+def build_critic(settings) -> keras.Model:
+    """Images ``(b, n, n, 1)`` → [score ``(b, 1)``, the feature map just before pooling]."""
+    image = keras.Input((settings.box, settings.box, 1), name="image")
+    features = _trunk(
+        image,
+        settings,
+        settings.filters,
+        settings.critic_norm,
+        seed=200,
+        spectral=settings.critic_spectral_norm,
+    )
+    pooled = _pool(features, settings)
+    score = keras.layers.Dense(1, kernel_initializer=_he(290), name="score")(pooled)
+    return keras.Model(image, [score, features], name="critic")
+
+
+def build_encoder(settings) -> keras.Model:
+    """Images ``(b, n, n, 1)`` (and CTF images ``(b, n, n, 1)``) → means and log-variances ``(b, 2·d)``.
+
+    With ``encoder_sees_ctf`` the image is also filtered by its own CTF (a matched filter: what the
+    microscope hardly transmitted is hardly weighed), and the CTF's mean over the rings joins the features.
+    """
+    n = settings.box
+    image = keras.Input((n, n, 1), name="image")
+    inputs: list = [image]
+    stack = image
+    profile = None
+    if settings.encoder_sees_ctf:
+        ctf = keras.Input((n, n, 1), name="ctf")
+        inputs.append(ctf)
+        filtered = _CTFFilter(name="matched_filter")([image, ctf])
+        stack = keras.layers.Concatenate(name="image_and_filtered")([image, filtered])
+        # The right half of the middle row: the CTF from the centre to Nyquist.
+        profile = keras.layers.Flatten(name="ctf_profile")(ctf[:, n // 2 : n // 2 + 1, n // 2 :: 2])
+    features = _trunk(stack, settings, settings.encoder_filters, settings.encoder_norm, seed=300)
+    pooled = _pool(features, settings)
+    if profile is not None:
+        pooled = keras.layers.Concatenate(name="features_and_ctf")([pooled, profile])
+        pooled = keras.layers.Dense(128, activation=_leaky(), kernel_initializer=_he(380), name="head")(pooled)
+    latent = keras.layers.Dense(
+        2 * settings.latent_dim,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=390),
+        name="latent",
+    )(pooled)
+    return keras.Model(inputs if len(inputs) > 1 else image, latent, name="encoder")
+
+
+def build_camera(settings):
+    """The trained camera, or None for views uniform on SO(3)."""
+    if settings.camera == "uniform":
+        return None
+    camera = TrainedCamera(seed=400, name="camera")
+    camera.build((None, settings.camera_latent_dim))
+    return camera
+
+
+def build_noise_generator(settings):
+    """z_n → σ(x, y), or None without a noise generator."""
+    if settings.noise_model == "none":
+        return None
+    noise = ScalableNoise(
+        settings.box, mode=settings.noise_model, filters=settings.noise_filters, seed=500, name="noise_generator"
+    )
+    image = (None, settings.box, settings.box, 1)
+    noise.build(image, (None, settings.noise_latent_dim), image)
+    return noise
+
+
+@keras.saving.register_keras_serializable("zoo")
+class _CTFFilter(keras.layers.Layer):
+    """[images, CTF images] → images multiplied by their CTF in Fourier space."""
+
+    def call(self, inputs):
+        from zoo.ops.ctf import apply_ctf
+
+        image, ctf = inputs
+        return apply_ctf(keras.ops.cast(image, "float32"), keras.ops.cast(ctf, "float32")[..., 0])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+def _trunk(x, settings, filters, norm, seed, spectral=False):
+    """Gabor bank, then per entry of ``filters``: convolution, norm, leaky ReLU, down-sampling by 2."""
+    if settings.invariant:
+        x = GaborBank(settings.gabor_filters, name="gabor")(x)
+    else:
+        x = keras.layers.Conv2D(settings.gabor_filters, 5, padding="same", kernel_initializer=_he(seed))(x)
+    for i, count in enumerate(filters):
+        arguments = {"kernel_initializer": _he(seed + 10 + i), "name": f"conv_{i}"}
+        convolution = (
+            CyclicConv2D(count, 3, **arguments)
+            if settings.invariant
+            else keras.layers.Conv2D(count, 3, padding="same", **arguments)
+        )
+        if spectral:
+            convolution = keras.layers.SpectralNormalization(convolution, name=f"spectral_{i}")
+        x = convolution(x)
+        if norm == "batch":
+            x = keras.layers.BatchNormalization(synchronized=_synchronized(), name=f"norm_{i}")(x)
+        elif norm == "instance":
+            x = keras.layers.GroupNormalization(groups=-1, name=f"norm_{i}")(x)
+        x = keras.layers.LeakyReLU(negative_slope=0.2, name=f"relu_{i}")(x)
+        x = (AdaptivePolyphase2D(name=f"down_{i}") if settings.invariant else keras.layers.MaxPooling2D(2))(x)
+    return x
+
+
+def _pool(features, settings):
+    if settings.invariant:
+        return InvariantGlobalPooling2D(name="pool")(features)
+    return keras.layers.GlobalAveragePooling2D(name="pool")(features)
+
+
+def _he(seed: int):
+    return keras.initializers.HeNormal(seed=seed)
+
+
+def _leaky():
+    return keras.layers.LeakyReLU(negative_slope=0.2)
+
+
+def _synchronized() -> bool:
+    # Statistics over all replicas: several devices then train as one. Only TensorFlow has replicas.
+    return keras.backend.backend() == "tensorflow"

@@ -1,0 +1,160 @@
+"""Hyperparameters and presets of `vaegan3d`."""
+
+from dataclasses import dataclass
+
+from zoo.errors import ZooError
+
+
+@dataclass
+class VAEGAN3DConfig:
+    """Every hyperparameter of `vaegan3d`; the defaults are the thesis' (§11), its options beyond it are off.
+
+    Beyond the thesis: ``pose_search`` and ``search_*`` (see `zoo.models.pose_search`), ``frequency_*`` (the schedule
+    that the thesis proposes in its discussion), ``latent_regression_weight`` (‖E(G(z)) − z‖²),
+    ``camera_spread_weight`` (views of the trained camera repel each other), ``shift_pixels`` (generated images
+    are shifted too), ``critic_spectral_norm``, rates per player, ``shell_amplitude``, ``film_layers="all"``,
+    ``encoder_sees_ctf`` (the CTF is the encoder's second input image).
+    """
+
+    box: int = 64
+    voxel_size_angstrom: float = 5.0
+    # Generator
+    latent_dim: int = 10
+    siren_width: int = 128
+    siren_layers: int = 2
+    siren_initialisation: str = "thesis"
+    film_layers: str = "one"
+    coordinate_grid: bool = True
+    shell_amplitude: bool = False
+    average_decay: float = 0.96
+    # Camera
+    camera: str = "trained"
+    camera_latent_dim: int = 64
+    camera_spread_weight: float = 0.0
+    shift_pixels: float = 0.0
+    # Noise
+    noise_model: str = "gaussian"
+    noise_latent_dim: int = 100
+    noise_filters: int = 32
+    diversity_weight: float = 0.02
+    # Critic and encoder
+    invariant: bool = True
+    gabor_filters: int = 16
+    filters: tuple[int, ...] = (64, 128, 256)
+    critic_norm: str = "batch"
+    critic_spectral_norm: bool = False
+    encoder_filters: tuple[int, ...] = (64, 128, 256)
+    encoder_norm: str = "batch"
+    encoder_sees_ctf: bool = False
+    # Losses
+    gradient_penalty: float = 10.0
+    critic_steps: int = 1
+    adversarial_weight: float = 1.0
+    adversarial_batch: int = 0
+    perceptual_weight: float = 1.0
+    kl_weight: float = 1.0
+    latent_regression_weight: float = 0.0
+    reconstruction_weight: float = 0.0
+    # Optimizers
+    batch_size: int = 16
+    training_steps: int = 250_000
+    learning_rate: float = 1e-5
+    critic_learning_rate: float = 0.0
+    encoder_learning_rate: float = 0.0
+    learning_rate_decay: str = "exponential"
+    decay_rate: float = 0.96
+    decay_steps: int = 10_000
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    # Pose search
+    pose_search: bool = False
+    search_codes: int = 6
+    search_views: int = 128
+    search_in_plane: int = 32
+    search_rings: int = 8
+    search_shift_pixels: float = 1.0
+    search_temperature: float = 8.0
+    search_temperature_steps: float = 0.5
+    search_refinements: int = 1
+    # Frequency schedule, cycles per pixel; its length as a share of training_steps
+    frequency_start: float = 0.5
+    frequency_end: float = 0.5
+    frequency_steps: float = 0.0
+
+    def __post_init__(self):
+        self.filters, self.encoder_filters = tuple(self.filters), tuple(self.encoder_filters)
+        _one_of("camera", self.camera, ("uniform", "trained"))
+        _one_of("noise_model", self.noise_model, ("gaussian", "poisson", "none"))
+        _one_of("siren_initialisation", self.siren_initialisation, ("thesis", "positions"))
+        _one_of("film_layers", self.film_layers, ("one", "all"))
+        _one_of("learning_rate_decay", self.learning_rate_decay, ("exponential", "cosine"))
+        for name in ("critic_norm", "encoder_norm"):
+            _one_of(name, getattr(self, name), ("batch", "instance", "none"))
+        halvings = max(len(self.filters), len(self.encoder_filters))
+        if self.box % 2**halvings:
+            raise ZooError(
+                f"box={self.box} cannot be halved {halvings} times (one for each entry of filters); "
+                f"pack with a box that is a multiple of {2**halvings}"
+            )
+        if self.camera_latent_dim < 6:
+            raise ZooError(f"camera_latent_dim={self.camera_latent_dim}: a view needs at least 6 numbers")
+        if self.voxel_size_angstrom <= 0:
+            raise ZooError(f"voxel_size_angstrom={self.voxel_size_angstrom}: expected a size above 0")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ZooError(f"{name}={value}: expected one of {', '.join(known)}")
+
+
+_THESIS = {field: VAEGAN3DConfig.__dataclass_fields__[field].default for field in VAEGAN3DConfig.__dataclass_fields__}
+
+PRESETS: dict[str, dict] = {
+    # Algorithm 6: camera-aware, as the thesis proposes; its view distribution collapsed there.
+    "paper": {**_THESIS},
+    # Algorithm 7: the thesis' best (NMI 0.92, 10.2–12.3 Å).
+    "uniform_camera": {**_THESIS, "camera": "uniform"},
+    # Algorithm 6 with views that repel each other, so that they do not collapse.
+    "trainable_camera": {**_THESIS, "camera": "trained", "camera_spread_weight": 1.0},
+    # Algorithm 8.
+    "no_noise_generator": {**_THESIS, "camera": "uniform", "noise_model": "none"},
+    # Max pooling, zero padding, 5×5 convolutions for Gabor filters.
+    "no_invariance": {**_THESIS, "camera": "uniform", "invariant": False},
+    # 32 px in half an hour of two CPU cores; the options beyond the thesis make it converge.
+    "tiny": {
+        **_THESIS,
+        "box": 32,
+        "voxel_size_angstrom": 10.0,
+        "latent_dim": 2,
+        "siren_width": 64,
+        "siren_initialisation": "positions",
+        "coordinate_grid": False,
+        "shell_amplitude": True,
+        "average_decay": 0.99,
+        "camera": "uniform",
+        "shift_pixels": 1.5,
+        "noise_latent_dim": 16,
+        "noise_filters": 8,
+        "gabor_filters": 8,
+        "filters": (16, 32, 64),
+        "critic_norm": "none",
+        "encoder_filters": (32, 64, 128),
+        "encoder_sees_ctf": True,
+        "adversarial_weight": 0.01,
+        "adversarial_batch": 16,
+        "perceptual_weight": 0.0,
+        "latent_regression_weight": 0.5,
+        "reconstruction_weight": 1.0,
+        "batch_size": 64,
+        "training_steps": 6000,
+        "learning_rate": 1.5e-3,
+        "critic_learning_rate": 2e-4,
+        "encoder_learning_rate": 1e-3,
+        "learning_rate_decay": "cosine",
+        "beta_2": 0.99,
+        "pose_search": True,
+        "frequency_start": 0.125,
+        "frequency_end": 0.4375,
+        "frequency_steps": 0.6,
+    },
+}
