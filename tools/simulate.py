@@ -63,6 +63,9 @@ def particles(
     scale: Annotated[
         bool, typer.Option("--scale/--no-scale", help="Bring the signal in the circle to unit deviation.")
     ] = True,
+    scale_each: Annotated[
+        bool, typer.Option("--scale-each", help="The same for each class alone: maps in unlike grey units.")
+    ] = False,
     ctf: Annotated[bool, typer.Option("--ctf/--no-ctf", help="Apply a contrast transfer function.")] = True,
     defocus: Annotated[
         tuple[float, float], typer.Option(metavar="MIN MAX", help="Range in Å, underfocus positive.")
@@ -100,6 +103,7 @@ def particles(
         amplitude_contrast=amplitude_contrast,
         shift_max_px=shift,
         scale=scale,
+        scale_each=scale_each,
     )
     sources = structure_sources(structure or [], assembly, chains or [], remove_chains or [])
     exit_on_sigterm()
@@ -114,9 +118,9 @@ def particles(
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
     noise = result.calibration
-    for label, name in enumerate(classes.names):
-        print(f"class {label}: {count} particles of {name}")
-    print(f"noise: sigma {noise.sigma:.4g}, SNR {noise.snr:.4g}; maps multiplied by {noise.scale:.4g}")
+    for label, (name, factor) in enumerate(zip(classes.names, noise.scales, strict=True)):
+        print(f"class {label}: {count} particles of {name}, map multiplied by {factor:.4g}")
+    print(f"noise: sigma {noise.sigma:.4g}, SNR {noise.snr:.4g}")
     size = f"{classes.box} pixels of {classes.voxel_size_angstrom:.4g} Å"
     print(f"{result.star}: {result.count} images of {size}")
 

@@ -31,9 +31,9 @@ class SimulationResult:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Factor on the maps, noise standard deviation and resulting SNR (infinity without noise)."""
+    """Factor on each map, noise standard deviation and resulting SNR (infinity without noise)."""
 
-    scale: float
+    scales: tuple[float, ...]
     sigma: float
     snr: float
 
@@ -62,7 +62,7 @@ def simulate_particles(
     _check_free(out, overwrite)
     kinds, box, voxel = len(classes.maps), classes.box, classes.voxel_size_angstrom
     calibration = calibrate(classes, settings)
-    maps = classes.maps * np.float32(calibration.scale)
+    maps = classes.maps * np.array(calibration.scales, np.float32)[:, None, None, None]
     projectors = [Projector(density, voxel) for density in maps]
     n = kinds * settings.count
     rows = np.arange(n)
@@ -113,19 +113,23 @@ def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
         from zoo.data.table import CTF_COLUMNS
 
         ctf = np.stack([columns[name] for name in CTF_COLUMNS], axis=1)
-    inside, whole = [], []
+    inside, whole = [], []  # mean variance per map
     for density in classes.maps:
         views = Projector(density, classes.voxel_size_angstrom)(euler, ctf=ctf).astype(np.float64)
-        inside.append(views[:, circle].var(axis=1))
-        whole.append(views.var(axis=(1, 2)))
-    scale = 1 / np.sqrt(np.mean(inside)) if settings.scale else 1.0
-    signal_variance = np.mean(whole) * scale**2
+        inside.append(views[:, circle].var(axis=1).mean())
+        whole.append(views.var(axis=(1, 2)).mean())
+    inside, whole = np.array(inside), np.array(whole)
+    if settings.scale:
+        scales = 1 / np.sqrt(inside if settings.scale_each else np.full_like(inside, inside.mean()))
+    else:
+        scales = np.ones_like(inside)
+    signal_variance = np.mean(whole * scales**2)
     if settings.snr is not None:
         sigma = float(np.sqrt(signal_variance / settings.snr))
     else:
         sigma = 1.0 if settings.sigma is None else float(settings.sigma)
     snr = float(signal_variance / sigma**2) if sigma > 0 else float("inf")
-    return Calibration(float(scale), sigma, snr)
+    return Calibration(tuple(scales.tolist()), sigma, snr)
 
 
 def _noise_free(projectors, table, apply_ctf):
@@ -173,7 +177,7 @@ def _write_summary(path, classes, settings, calibration, n, command):
             for label, name in enumerate(classes.names)
         ],
         "settings": asdict(settings),
-        "map_scale": calibration.scale,
+        "map_scales": calibration.scales,
         "sigma": calibration.sigma,
         "snr": calibration.snr if np.isfinite(calibration.snr) else None,
         "command": command,

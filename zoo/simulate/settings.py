@@ -15,7 +15,8 @@ class ParticleSettings:
     `snr` the signal variance over the noise variance, both in the whole box; 0 < snr, 0 <= sigma, and sigma 1
     if neither is given. Image units (`scale`): the maps are multiplied by one common factor that makes the
     noise-free projections (CTF applied) vary with a standard deviation of 1 inside the circle that touches
-    the sides of the box; without `scale` a pixel is the sum of the voxels along the beam.
+    the sides of the box; with `scale_each` each map has its own factor (for maps in unlike grey units);
+    without `scale` a pixel is the sum of the voxels along the beam.
     Defocus is uniform in `defocus_range_angstrom`, positive underfocus; U - V uniform up to
     `astigmatism_max_angstrom`. Shifts are uniform in +-`shift_max_px` along x and y.
     """
@@ -32,6 +33,7 @@ class ParticleSettings:
     amplitude_contrast: float = 0.1
     shift_max_px: float = 0.0
     scale: bool = True
+    scale_each: bool = False
 
     def __post_init__(self):
         low, high = self.defocus_range_angstrom
@@ -59,6 +61,10 @@ class ParticleSettings:
             ),
             (self.shift_max_px < 0, f"--shift {self.shift_max_px:g}: expected 0 pixels or more"),
             (not 0 < self.voltage_kv < np.inf, f"--voltage {self.voltage_kv:g}: expected kilovolts above 0"),
+            (
+                self.scale_each and not self.scale,
+                "--scale-each and --no-scale both given: they exclude each other; give one",
+            ),
             (not np.isfinite(self.cs_mm), f"--cs {self.cs_mm}: expected millimetres"),
             (
                 not 0 <= self.amplitude_contrast < 1,
