@@ -26,8 +26,9 @@ class ToyModel(keras.Model):
     def get_config(self):
         return {**super().get_config(), "width": self.width}
 
-    def encode(self, images, ctf):
-        flat = ops.concatenate([ops.reshape(images, (-1, self.box**2)), ctf / 1e4], axis=-1)
+    def encode(self, image, ctf):
+        ctf = ops.where(ops.isnan(ctf), 0.0, ctf)
+        flat = ops.concatenate([ops.reshape(image, (-1, self.box**2)), ctf / 1e4], axis=-1)
         mean, logvar = ops.split(self.encoder(flat), 2, axis=-1)
         return {"z_mean": mean, "z_logvar": logvar}
 
@@ -38,26 +39,27 @@ class ToyModel(keras.Model):
         flat = ops.sum(self.density(z), axis=1) * ops.cos(euler_deg[:, :1, None])
         return (flat * ctf[:, :1, None] / 1e4)[..., None]
 
+    def generate(self, z, euler_deg, ctf, noise, z_noise):
+        return (
+            self.project(z, euler_deg, ctf)
+            + noise[..., None]
+            + 1e-3 * ops.sum(z_noise, axis=-1)[:, None, None, None]
+        )
+
     def endpoints(self):
-        import tensorflow as tf
-
-        def generate(z, euler_deg, ctf, seed):
-            clean = self.project(z, euler_deg, ctf)
-            noise = tf.random.stateless_normal(tf.shape(clean), seed=tf.stack([seed, 0]), alg="philox")
-            return {"images": clean + noise}
-
+        side = self.box
         latent, angles, ctf = (
             ((None, self.latent_dim), "float32"),
             ((None, 3), "float32"),
             ((None, 9), "float32"),
         )
         view = {"z": latent, "euler_deg": angles, "ctf": ctf}
-        images = ((None, self.box, self.box, 1), "float32")
+        noise = {"noise": ((None, side, side), "float32"), "z_noise": ((None, 5), "float32")}
         return {
-            "encode": (self.encode, {"images": images, "ctf": ctf}),
+            "encode": (self.encode, {"image": ((None, side, side, 1), "float32"), "ctf": ctf}),
             "density": (lambda z: {"density": self.density(z)}, {"z": latent}),
-            "project": (lambda z, euler_deg, ctf: {"images": self.project(z, euler_deg, ctf)}, view),
-            "generate": (generate, {**view, "seed": ((), "int32")}),
+            "project": (lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)}, view),
+            "generate": (lambda **given: {"image": self.generate(**given)}, {**view, **noise}),
         }
 
 
@@ -72,11 +74,11 @@ def toy_inputs():
     """Arrays for every signature, two examples each."""
     random = np.random.default_rng(0)
     return {
-        "images": random.normal(size=(2, 8, 8, 1)).astype(np.float32),
+        "image": random.normal(size=(2, 8, 8, 1)).astype(np.float32),
         "ctf": random.uniform(1e4, 2e4, size=(2, 9)).astype(np.float32),
         "z": random.normal(size=(2, 3)).astype(np.float32),
         "euler_deg": random.uniform(-180, 180, size=(2, 3)).astype(np.float32),
-        "seed": np.int32(7),
+        "seed": np.int64(7),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from zoo.errors import ZooError
 from zoo.serving.export import METADATA, export_model
+from zoo.serving.seeded import seeded
 
 # The import of `zoo` is blocked as well: it may be installed in the site folder that TensorFlow is in.
 STRANGER = """
@@ -42,7 +43,7 @@ np.savez(sys.argv[2].replace('inputs', 'outputs'), **outputs)
 
 
 def call_endpoint(model, name, inputs):
-    function, arguments = model.endpoints()[name]
+    function, arguments = seeded(*model.endpoints()[name])
     found = function(**{key: keras.ops.convert_to_tensor(inputs[key]) for key in arguments})
     return {key: np.asarray(value) for key, value in found.items()}
 
@@ -85,7 +86,7 @@ def test_only_what_is_served_is_written(exported, toy_model):
     assert (metadata["latent_dim"], metadata["box"], metadata["voxel_size_angstrom"]) == (3, 8, 2.5)
     assert metadata["config"]["width"] == 4
     assert set(metadata["signatures"]) == {"encode", "density", "project", "generate"}
-    assert metadata["signatures"]["encode"]["images"] == [[None, 8, 8, 1], "float32"]
+    assert metadata["signatures"]["encode"]["image"] == [[None, 8, 8, 1], "float32"]
 
 
 def test_no_path_of_this_machine_is_written(exported, repository):

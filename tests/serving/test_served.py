@@ -13,8 +13,8 @@ def served(exported):
 
 def test_methods_give_what_the_model_gives(served, toy_model, toy_inputs):
     z, euler, ctf = (toy_inputs[name] for name in ("z", "euler_deg", "ctf"))
-    found = served.encode(toy_inputs["images"], ctf)
-    expected = toy_model.encode(toy_inputs["images"], ctf)
+    found = served.encode(toy_inputs["image"], ctf)
+    expected = toy_model.encode(toy_inputs["image"], ctf)
     for name in ("z_mean", "z_logvar"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
     np.testing.assert_allclose(served.density(z), toy_model.density(z), atol=1e-6)
@@ -30,6 +30,14 @@ def test_the_seed_decides_the_noise(served, toy_inputs):
     assert np.abs(first - other).mean() > 0.5
     noise = first - served.project(z, euler, ctf)
     assert noise.std() == pytest.approx(1, abs=0.25)
+    assert np.abs(np.corrcoef(noise.reshape(2, -1))[0, 1]) < 0.4  # each image has its own
+
+
+def test_a_missing_ctf_is_an_unknown_one(served, toy_inputs):
+    images = toy_inputs["image"]
+    found, unknown = served.encode(images), served.encode(images, np.full((2, 9), np.nan))
+    np.testing.assert_array_equal(found["z_mean"], unknown["z_mean"])
+    assert np.isfinite(found["z_mean"]).all()
 
 
 def test_lists_and_doubles_are_taken(served, toy_inputs):
@@ -41,8 +49,7 @@ def test_lists_and_doubles_are_taken(served, toy_inputs):
     ("call", "message"),
     [
         (lambda model: model.density(np.zeros((2, 5))), r"z has shape \(2, 5\), expected \(None, 3\)"),
-        (lambda model: model.encode(np.zeros((1, 9, 9, 1)), np.zeros((1, 9))), "images has shape"),
-        (lambda model: model.encode(np.zeros((1, 8, 8, 1))), "needs the CTF"),
+        (lambda model: model.encode(np.zeros((1, 9, 9, 1)), np.zeros((1, 9))), "image has shape"),
         (lambda model: model.call("classify", z=np.zeros((1, 3))), "has no signature 'classify'"),
         (lambda model: model.call("density", w=np.zeros((1, 3))), r"takes \['z'\], got \['w'\]"),
     ],

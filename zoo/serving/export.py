@@ -9,6 +9,7 @@ import keras
 
 from zoo.analysis.files import folder_written_whole
 from zoo.errors import ZooError
+from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
@@ -17,8 +18,10 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
     ``endpoints()`` gives name → (function of keyword tensors that returns a dict, {argument:
-    (shape, dtype)}); None in a shape is a free size. Only the variables that the signatures use are
-    written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
+    (shape, dtype)}); None in a shape is a free size. Arguments called ``noise`` or ``…_noise`` are
+    drawn inside the signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the
+    variables that the signatures use are written (no critic, no optimizer). The folder appears whole
+    or not at all. Returns its path.
 
     Raises ZooError if the version exists (unless `overwrite`) or Keras does not run on TensorFlow.
     """
@@ -30,8 +33,9 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
             "the same on both, so export the same run with KERAS_BACKEND=tensorflow"
         )
     with folder_written_whole(target, "saved_model.pb", overwrite) as partial:
-        _write(model, partial)
-        _write_metadata(model, partial)
+        endpoints = {name: seeded(*endpoint) for name, endpoint in model.endpoints().items()}
+        _write(endpoints, partial)
+        _write_metadata(model, endpoints, partial)
     return target
 
 
@@ -47,12 +51,12 @@ def _target(out_dir, version, overwrite) -> Path:
     return target
 
 
-def _write(model, folder: Path) -> None:
+def _write(endpoints: dict, folder: Path) -> None:
     import tensorflow as tf
     from keras.export import ExportArchive
 
     archive = ExportArchive()
-    for name, (function, arguments) in model.endpoints().items():
+    for name, (function, arguments) in endpoints.items():
         specs = {key: tf.TensorSpec(shape, dtype, name=key) for key, (shape, dtype) in arguments.items()}
         traced = tf.function(function, autograph=False)
         traced.get_concrete_function(**specs)
@@ -61,12 +65,12 @@ def _write(model, folder: Path) -> None:
     archive.write_out(str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False)
 
 
-def _write_metadata(model, folder: Path) -> None:
+def _write_metadata(model, endpoints: dict, folder: Path) -> None:
     import tensorflow as tf
 
     signatures = {
         name: {key: [list(shape), str(dtype)] for key, (shape, dtype) in arguments.items()}
-        for name, (_, arguments) in model.endpoints().items()
+        for name, (_, arguments) in endpoints.items()
     }
     metadata = {
         "model": type(model).__name__,

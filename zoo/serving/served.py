@@ -73,12 +73,10 @@ class ServedModel:
         return {name: tensor.numpy() for name, tensor in function(**tensors).items()}
 
     def encode(self, images, ctf=None) -> dict[str, np.ndarray]:
-        """Latents of images (b, y, x, 1) with CTFs (b, 9): ``z_mean``, ``z_logvar`` (b, d)."""
-        arrays = {"images": images}
+        """Latents of images (b, y, x, 1): ``z_mean``, ``z_logvar`` (b, d); CTFs (b, 9), NaN where unknown."""
+        arrays = {"image": images}
         if "ctf" in self.signatures["encode"].structured_input_signature[1]:
-            if ctf is None:
-                raise ZooError("this model's encoder needs the CTF of each image, an array (b, 9)")
-            arrays["ctf"] = ctf
+            arrays["ctf"] = np.full((len(images), 9), np.nan) if ctf is None else ctf
         return self.call("encode", **arrays)
 
     def density(self, z) -> np.ndarray:
