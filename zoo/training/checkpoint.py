@@ -1,8 +1,8 @@
 """Checkpoints: every variable of an engine in one file, written atomically, restored bit for bit.
 
 The file is a NumPy ``.npz`` (a zip, so each array carries a CRC-32): it reads on both backends,
-without Keras, and needs no object graph. ``engine`` is anything with ``variables()`` (a list of
-(name, Keras variable)), ``step_index`` and ``seed``.
+without Keras, and needs no object graph. ``engine`` is one of the gradient engines: ``variables()``
+is a list of (name, Keras variable) in a fixed order, the step counter among them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _META = "meta"
 
 @dataclass
 class Checkpoint:
-    """State of a run after ``step`` steps: arrays by variable name, in the engine's order."""
+    """State of a run after ``step`` steps: arrays by name, in the order of the engine's variables."""
 
     step: int
     seed: int
@@ -47,43 +47,43 @@ def collect(engine, config_hash: str = "") -> Checkpoint:
         if name in arrays:
             raise ValueError(f"two variables of the engine are called {name}")
         arrays[name] = _to_numpy(variable)
-    return Checkpoint(int(engine.step_index), int(engine.seed), config_hash, arrays)
+    return Checkpoint(int(engine.step_index), int(engine.model.seed), config_hash, arrays)
 
 
 def apply(checkpoint: Checkpoint, engine, source: str | Path = "checkpoint") -> None:
-    """Put a checkpoint's arrays into the engine's variables, and its step into ``step_index``.
+    """Put a checkpoint's arrays into the engine's variables, in their order.
 
     Raises ZooError where names or shapes differ: the checkpoint is of another model. Nothing is
     assigned then.
     """
-    variables = dict(engine.variables())
-    missing = [name for name in variables if name not in checkpoint.arrays]
-    extra = [name for name in checkpoint.arrays if name not in variables]
-    if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"holds {extra[0]}, which the model does not have"
+    variables = engine.variables()
+    if len(variables) != len(checkpoint.arrays):
         raise ZooError(
-            f"{source}: {what} ({len(missing)} missing, {len(extra)} unknown variables); "
+            f"{source}: holds {len(checkpoint.arrays)} variables, the model has {len(variables)}; "
             "it was written by another model or configuration"
         )
-    for name, variable in variables.items():
-        found, expected = checkpoint.arrays[name].shape, tuple(variable.shape)
-        if found != expected:
+    for (name, variable), (stored, array) in zip(variables, checkpoint.arrays.items(), strict=True):
+        if _canonical(name) != _canonical(stored) or array.shape != tuple(variable.shape):
             raise ZooError(
-                f"{source}: {name} has shape {found}, the model expects {expected}; "
-                "it was written with other hyperparameters"
+                f"{source}: has {stored} of shape {array.shape} where the model has {name} of shape "
+                f"{tuple(variable.shape)}; it was written by another model or configuration"
             )
-    for name, variable in variables.items():
-        variable.assign(checkpoint.arrays[name])
-    engine.step_index = checkpoint.step
+    for (_, variable), array in zip(variables, checkpoint.arrays.values(), strict=True):
+        variable.assign(array)
 
 
 def state_hash(engine) -> str:
-    """SHA-256 over every variable of the engine (weights, slots, averages) and its step."""
-    digest = hashlib.sha256(str(int(engine.step_index)).encode())
-    for name, array in sorted(collect(engine).arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    """SHA-256 over every variable of the engine: weights, slots, averages and the step."""
+    return digest(collect(engine))
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 over every array of a checkpoint, with its name, type and shape."""
+    sha = hashlib.sha256()
+    for name, array in checkpoint.arrays.items():
+        sha.update(f"{_canonical(name)} {array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
 
 
 def write(checkpoint: Checkpoint, path: str | Path) -> None:
@@ -173,16 +173,22 @@ def restore(engine, path: str | Path, config_hash: str | None = None) -> None:
     checkpoint = read(path)
     if config_hash is not None and checkpoint.config_hash != config_hash:
         raise ZooError(f"{path}: was written with another configuration than this run's config.json")
-    if checkpoint.seed != int(engine.seed):
-        raise ZooError(f"{path}: was written with seed {checkpoint.seed}, this run has seed {engine.seed}")
+    if checkpoint.seed != int(engine.model.seed):
+        raise ZooError(f"{path}: was written with seed {checkpoint.seed}, this run has {engine.model.seed}")
     apply(checkpoint, engine, source=path)
+
+
+def _canonical(name: str) -> str:
+    """``name`` without the numbers that Keras gives to the second, third … layer of a process."""
+    return re.sub(r"_\d+(?=[/_]|$)", "", name)
 
 
 def _to_numpy(variable) -> np.ndarray:
     import keras
 
     # A copy: on a CPU the array may be a view of memory that the next step overwrites.
-    return np.array(keras.ops.convert_to_numpy(variable), copy=True)
+    tensor = keras.ops.convert_to_tensor(variable)
+    return np.array(keras.ops.convert_to_numpy(tensor), copy=True)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:

@@ -117,6 +117,8 @@ def plan_of(config: dict[str, Any]) -> Plan:
 
 def _check_numbers(config: dict[str, Any]) -> None:
     smallest = {"steps": 1, "batch_size": 1, "log_every": 1, "sample_every": 0, "checkpoint_every": 1}
+    if not 0 <= config["seed"] < 2**31:
+        raise ZooError(f"--seed {config['seed']}: expected 0 to {2**31 - 1}")
     for name, least in smallest.items():
         if config[name] < least:
             raise ZooError(f"--{name.replace('_', '-')} {config[name]}: expected {least} or more")
