@@ -220,7 +220,7 @@ def _alignments(path: str, array: np.ndarray, pixel_size: np.ndarray) -> dict[st
             pixel_size = array["alignments3D/psize_A"].astype(np.float64)
         shift = array["alignments3D/shift"].astype(np.float64) * pixel_size[:, None]
         columns["shift_x_angstrom"], columns["shift_y_angstrom"] = shift.T
-    if "alignments3D/split" in array.dtype.names and len(np.unique(array["alignments3D/split"])) > 1:
+    if "alignments3D/split" in array.dtype.names:
         columns["random_subset"] = array["alignments3D/split"].astype(np.int32) + 1
     return columns
 

@@ -15,15 +15,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     """Give a temporary name beside ``path``; rename it to ``path`` on success, remove it on failure."""
     path = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
+        os.makedirs(folder, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise ZooError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.remove(temporary)
 
 
@@ -44,11 +44,12 @@ def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tupl
 
     RELION and cryoSPARC name images relative to the project folder, which is usually above the
     folder of the metadata file: so look in ``folder``, then its parents, then ``stated_root``.
-    A name that is found nowhere is taken as relative to ``folder``.
+    A name that is found nowhere is taken as relative to ``stated_root``, else to ``folder``.
     """
     roots = [Path(folder), *Path(folder).parents]
+    fallback = Path(stated_root or folder)
     if stated_root:
-        roots.append(Path(stated_root))
+        roots.append(fallback)
     paths, used, last = [], [], roots[0]
     for name in names:
         if os.path.isabs(name):
@@ -59,5 +60,5 @@ def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tupl
         if found is not None:
             last = found
             used.append(found)
-        paths.append(os.path.normpath((found or roots[0]) / name))
-    return paths, str(used[0] if used else roots[0])
+        paths.append(os.path.normpath((found or fallback) / name))
+    return paths, str(used[0] if used else fallback)

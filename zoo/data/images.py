@@ -44,6 +44,8 @@ class ImageReader:
         """
         indices = np.atleast_1d(np.arange(len(self))[indices])
         out = np.empty((len(indices), self.box, self.box), dtype=np.float32)
+        if not len(indices):
+            return out
         stacks, rows = self.table.stack_index[indices], self.table.row_in_stack[indices]
         order = np.lexsort((rows, stacks))
         starts = np.flatnonzero(

@@ -6,6 +6,7 @@ import gzip
 import os
 from dataclasses import dataclass
 
+import mrcfile
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
@@ -133,11 +134,17 @@ def write_volume(
     voxel_size_angstrom: float,
     origin_angstrom: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
-    """Write a (z, y, x) array as a float32 MRC map (gzip if the name ends in .gz), atomically."""
+    """Write a (z, y, x) array as a float32 MRC map (gzip if the name ends in .gz), atomically.
+
+    Raises ZooError for an array of other rank and for values that are not finite.
+    """
     array = np.ascontiguousarray(array, dtype=np.float32)
     if array.ndim != 3:
         raise ZooError(f"{path}: a volume has 3 axes (z, y, x), this array has {array.ndim}")
-    _write(path, array, voxel_size_angstrom, origin_angstrom, is_stack=False)
+    _refuse_non_finite(path, array)
+    compression = "gzip" if str(path).endswith(".gz") else None
+    with atomic_path(path) as temporary:
+        _write_mrc(temporary, array, voxel_size_angstrom, origin_angstrom, compression=compression)
 
 
 def write_stack(path: str | os.PathLike, images: np.ndarray, pixel_size_angstrom: float) -> None:
@@ -145,7 +152,9 @@ def write_stack(path: str | os.PathLike, images: np.ndarray, pixel_size_angstrom
     images = np.ascontiguousarray(images, dtype=np.float32)
     if images.ndim != 3:
         raise ZooError(f"{path}: a stack has 3 axes (image, y, x), this array has {images.ndim}")
-    _write(path, images, pixel_size_angstrom, (0.0, 0.0, 0.0), is_stack=True)
+    _refuse_non_finite(path, images)
+    with atomic_path(path) as temporary:
+        _write_mrc(temporary, images, pixel_size_angstrom, is_stack=True)
 
 
 class StackWriter:
@@ -162,12 +171,12 @@ class StackWriter:
         self.count = 0
         self._sum = self._sum_of_squares = 0.0
         self._low, self._high = np.inf, -np.inf
-        self._offset: float | None = None
+        self._offset = 0.0
 
     def __enter__(self) -> StackWriter:
         self._atomic = atomic_path(self.path)
-        self._file = open(self._atomic.__enter__(), "wb")
-        self._file.write(b"\0" * HEADER_BYTES)
+        self._temporary = self._atomic.__enter__()
+        self._file = None
         return self
 
     def write(self, images: np.ndarray) -> None:
@@ -179,14 +188,16 @@ class StackWriter:
             raise ZooError(f"{self.path}: images of {images.shape[1:]} pixels, expected {self.box}")
         if not len(images):
             return
-        if self._offset is None:
-            self._offset = float(images[0].mean())  # keeps the sum of squares exact far from zero
+        _refuse_non_finite(self.path, images)
+        if self._file is None:
+            self._offset = float(np.float32(images[0].mean()))  # keeps the sum of squares exact far from zero
+            self._begin(images[:1])
         self._low = min(self._low, float(images.min()))
         self._high = max(self._high, float(images.max()))
-        for image in images:
-            shifted = image.astype(np.float64) - self._offset
+        for image in images:  # one at a time: float32 sums over one image are exact enough
+            shifted = (image - np.float32(self._offset)).reshape(-1)
             self._sum += float(shifted.sum())
-            self._sum_of_squares += float(np.vdot(shifted, shifted))
+            self._sum_of_squares += float(shifted @ shifted)
         try:
             images.tofile(self._file)
         except OSError as error:
@@ -198,50 +209,57 @@ class StackWriter:
             if kind is None:
                 if not self.count:
                     raise ZooError(f"{self.path}: no images were written; a stack needs at least one")
-                self._file.seek(0)
-                self._file.write(self._header().tobytes())
-            self._file.close()
+                self._finish()
         except BaseException as error:
-            self._file.close()
-            self._atomic.__exit__(type(error), error, error.__traceback__)
+            kind, value, trace = type(error), error, error.__traceback__
             raise
-        return self._atomic.__exit__(kind, value, trace)
+        finally:
+            if self._file is not None:
+                self._file.close()
+            self._atomic.__exit__(kind, value, trace)
+        return None
 
-    def _header(self) -> np.ndarray:
+    def _begin(self, first_image: np.ndarray) -> None:
+        _write_mrc(self._temporary, first_image, self.pixel_size_angstrom, is_stack=True)
+        self._file = open(self._temporary, "r+b")
+        self._file.seek(HEADER_BYTES)
+
+    def _finish(self) -> None:
+        """Bring the header, written for one image, up to all of them."""
+        self._file.seek(0)
+        header = np.frombuffer(bytearray(self._file.read(HEADER_BYTES)), dtype=HEADER_DTYPE)[0]
         samples = self.count * self.box[0] * self.box[1]
         mean = self._sum / samples
-        variance = max(self._sum_of_squares / samples - mean**2, 0.0)
-        header = _new_header((self.count, *self.box), self.pixel_size_angstrom, is_stack=True)
+        header["nz"] = self.count
         header["dmin"], header["dmax"] = self._low, self._high
-        header["dmean"], header["rms"] = (self._offset or 0.0) + mean, variance**0.5
-        return header
+        header["dmean"] = self._offset + mean
+        header["rms"] = max(self._sum_of_squares / samples - mean**2, 0.0) ** 0.5
+        self._file.seek(0)
+        self._file.write(header.tobytes())
 
 
-def _new_header(shape: tuple[int, int, int], pixel_size_angstrom: float, is_stack: bool) -> np.ndarray:
-    """A standard little-endian header for float32 data of ``shape``, as mrcfile makes it."""
-    from mrcfile.mrcinterpreter import MrcInterpreter
-
-    maker = MrcInterpreter()
-    maker.set_data(np.zeros((1, shape[1], shape[2]), dtype="<f4"))
-    maker.set_image_stack() if is_stack else maker.set_volume()
-    header = maker.header.copy()
-    header["nz"] = shape[0]
-    header["mz"] = 1 if is_stack else shape[0]
-    for axis, cells in zip("xyz", (shape[2], shape[1], int(header["mz"])), strict=True):
-        header["cella"][axis] = pixel_size_angstrom * cells
-    return header
+def _refuse_non_finite(path: str | os.PathLike, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        bad = int(np.size(array) - np.isfinite(array).sum())
+        raise ZooError(f"{path}: {bad} values to be written are NaN or infinite; nothing was written")
 
 
-def _write(path, array, voxel_size_angstrom, origin_angstrom, is_stack) -> None:
-    header = _new_header(array.shape, float(voxel_size_angstrom), is_stack)
-    for axis, value in zip("xyz", origin_angstrom, strict=True):
-        header["origin"][axis] = value
-    header["dmin"], header["dmax"] = array.min(), array.max()
-    header["dmean"], header["rms"] = array.mean(dtype=np.float64), array.std(dtype=np.float64)
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with atomic_path(path) as temporary, opener(temporary, "wb") as file:
-        file.write(header.tobytes())
-        file.write(array.astype("<f4", copy=False).data)
+def _write_mrc(
+    path: str,
+    array: np.ndarray,
+    voxel_size_angstrom: float,
+    origin_angstrom: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    is_stack: bool = False,
+    compression: str | None = None,
+) -> None:
+    with mrcfile.new(path, compression=compression, overwrite=True) as mrc:
+        mrc.set_data(array)
+        if is_stack:
+            mrc.set_image_stack()
+        else:
+            mrc.set_volume()
+        mrc.voxel_size = float(voxel_size_angstrom)
+        mrc.header.origin = tuple(origin_angstrom)
 
 
 def _parse(path: str, raw: bytes) -> tuple[np.ndarray, str]:

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 
-import numpy as np
 import pandas as pd
 import starfile
 
@@ -27,6 +26,8 @@ def read_star_blocks(path: str | os.PathLike) -> tuple[dict[str, pd.DataFrame | 
     columns, comments = _scan(path)
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=columns)
+    except TypeError as error:
+        raise ZooError(f"{path}: a data_ block has neither loop_ nor values; is it cut short?") from error
     except Exception as error:  # starfile and pandas raise many kinds on damaged text
         raise ZooError(f"{path}: damaged STAR file: {error}; copy or write the file again") from error
     for name, block in blocks.items():
@@ -40,14 +41,14 @@ def write_star_blocks(
 ) -> None:
     """Write blocks as RELION reads them, atomically; ``comments`` may hold version and image_root."""
     comments = comments or {}
+    head = [_ROOT_COMMENT + comments["image_root"]] if comments.get("image_root") else []
+    version = [comments["version"]] if comments.get("version") else []
     parts = []
-    if comments.get("image_root"):
-        parts.append(_ROOT_COMMENT + comments["image_root"] + "\n")
     for name, block in blocks.items():
         text = starfile.to_string({name: block}, na_rep="nan")
-        parts.append(comments.get("version", "") + "\n\n" + text[text.index("data_") :])
+        parts.append("\n".join([*version, "", text[text.index("data_") :].rstrip(), ""]))
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write("\n".join(parts).lstrip("\n"))
+        file.write("\n".join([*head, "", *parts]).lstrip("\n"))
 
 
 def _scan(path: str) -> tuple[list[str], dict[str, str]]:
@@ -76,9 +77,9 @@ def _scan(path: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _check_last_column(path: str, name: str, block: pd.DataFrame) -> None:
-    """A row with too few values reads as missing values at its end; tell it from a written nan."""
-    short = np.flatnonzero(block.iloc[:, -1].isna().to_numpy())
-    if not short.size:
+    """Raise ZooError for a row with too few values, which reads as empty text or NaN at its end."""
+    last = block.iloc[:, -1]
+    if not (last.isna() | (last == "")).any():
         return
     row = -1
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -91,9 +92,16 @@ def _check_last_column(path: str, name: str, block: pd.DataFrame) -> None:
                 in_rows = True
             elif inside and in_rows and line and not line.startswith("#"):
                 row += 1
-                values = len(shlex.split(line, comments=True))
+                values = _count_values(line)
                 if values < len(block.columns):
                     raise ZooError(
                         f"{path}: row {row + 1} of data_{name} has {values} values, expected "
                         f"{len(block.columns)}; the file may be cut short"
                     )
+
+
+def _count_values(line: str) -> int:
+    try:
+        return len(shlex.split(line, comments=True))
+    except ValueError:  # an apostrophe inside a name
+        return len(line.split())

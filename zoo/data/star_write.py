@@ -72,7 +72,7 @@ def _blocks_from_table(table: ParticleTable) -> dict[str, pd.DataFrame]:
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
     groups = table.optics_group[first]
-    if len(np.unique(groups)) < len(groups) or groups.min() < 1:  # RELION counts groups from 1
+    if len(np.unique(groups)) < len(groups):  # one group, several pixel sizes: they need a number each
         groups = np.arange(1, len(first) + 1)
     optics = {
         "rlnOpticsGroup": as_text(groups),

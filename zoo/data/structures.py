@@ -62,14 +62,13 @@ def read_structure(
     structure.setup_entities()
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         raise ZooError(f"{path}: holds no atoms; expected a PDB or mmCIF file with coordinates")
-    structure.remove_alternative_conformations()
+    # The assembly first: it may name the waters' chains, which must still be there.
+    model = structure[0] if assembly is None else _assembly(path, structure, str(assembly))
+    model.remove_alternative_conformations()
     if not hydrogens:
-        structure.remove_hydrogens()
+        model.remove_hydrogens()
     if not waters:
-        structure.remove_waters()
-    model = structure[0]
-    if assembly is not None:
-        model = _assembly(path, structure, str(assembly))
+        model.remove_waters()
     return _atoms(path, model)
 
 

@@ -87,15 +87,15 @@ class ParticleTable:
         for name, (dtype, missing) in COLUMNS.items():
             if name in columns:
                 values = np.asarray(columns[name])
-                setattr(self, name, np.ascontiguousarray(np.broadcast_to(values, count), dtype=dtype))
+                setattr(self, name, np.array(np.broadcast_to(values, count), dtype=dtype))
             elif missing is not None:
                 setattr(self, name, np.full(count, missing, dtype=dtype))
             elif name in ("row_in_stack", "source_row"):
                 setattr(self, name, np.arange(count, dtype=dtype))
-        if "uid" not in columns:
-            self.uid = image_uids(self.image_names())
         if count and (self.stack_index.min() < 0 or self.stack_index.max() >= len(self.stack_paths)):
             raise ZooError(f"stack_index outside 0..{len(self.stack_paths) - 1} (number of stack paths)")
+        if "uid" not in columns:
+            self.uid = image_uids(self.image_names())
 
     def __len__(self) -> int:
         return self._count
