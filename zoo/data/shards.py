@@ -129,7 +129,7 @@ def _prepare_images(task: ShardTask) -> tuple[np.ndarray, dict[str, float]]:
         total += float(images.sum(dtype=np.float64))
         squares += float(np.square(images, dtype=np.float64).sum())
         low, high = min(low, float(images.min())), max(high, float(images.max()))
-        if max(high, -low) > np.finfo(settings.dtype).max:
+        if max(high, -low) > float(np.finfo(settings.dtype).max):
             _refuse_overflow(images, rows, task)
         out[rows] = images
         count_done(len(rows))
