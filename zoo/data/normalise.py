@@ -53,14 +53,14 @@ def normalise(
     mask = background_mask(box, radius).reshape(-1)
     weights = (mask / mask.sum()).astype(np.float32)
     flat = images.reshape(count, -1)
+    rounding = 1e-6 * np.abs(flat).max(axis=1, initial=0)  # below this, differences are float32 noise
     flat = flat - (flat @ weights)[:, None]
     flat -= (flat @ weights)[:, None]  # once more: the first sum rounds where the mean is large
     if method == "signal":
         inside = (~mask / (~mask).sum()).astype(np.float32)
         scale = flat @ inside
-        floor = 1e-6 * flat.std(axis=1)
-        if (np.abs(scale) <= floor).any():
-            index = int(np.argmax(np.abs(scale) <= floor))
+        if (np.abs(scale) <= rounding).any():
+            index = int(np.argmax(np.abs(scale) <= rounding))
             raise ZooError(
                 f"image {index + 1} of the batch: signal and background have the same mean, so 'signal' "
                 f"normalisation divides by zero; use 'background'"
@@ -70,9 +70,10 @@ def normalise(
         flat -= _background_plane(flat, mask, box)
     scale = np.sqrt(np.square(flat) @ weights)
     whole = flat.std(axis=1)
-    masked = scale <= 1e-5 * whole
-    scale = np.where(masked, whole, scale)
-    flat /= np.where(scale > 0, scale, 1.0)[:, None]
+    scale = np.where(scale <= np.maximum(rounding, 1e-5 * whole), whole, scale)
+    blank = scale <= rounding
+    flat /= np.where(blank, 1.0, scale)[:, None]
+    flat[blank] = 0.0
     return flat.reshape(images.shape)
 
 

@@ -77,10 +77,11 @@ def window(array: np.ndarray, box: int, ndim: int = 2, fill: float = 0.0) -> np.
 def rescale_volume(
     volume: np.ndarray, voxel_size_angstrom: float, new_voxel_size_angstrom: float, box: int | None = None
 ) -> tuple[np.ndarray, float]:
-    """Fourier-resample a cubic (z, y, x) volume to the nearest even size, then window it to ``box``.
+    """Fourier-resample a (z, y, x) volume to a new voxel size, then window it to ``box`` voxels.
 
-    Returns the volume and its exact voxel size in Å, which a whole number of voxels makes differ
-    slightly from the one asked for. Raises ZooError for sizes that are not positive.
+    Returns the volume and its exact voxel size in Å: the new size is a whole, even number of voxels
+    (rounded as ``relion_image_handler --rescale_angpix`` does), so it differs slightly from the one
+    asked for. Volumes that are not cubic are padded first. Raises ZooError for sizes <= 0.
     """
     if not (voxel_size_angstrom > 0 and new_voxel_size_angstrom > 0):
         raise ZooError(
@@ -90,7 +91,8 @@ def rescale_volume(
     if len(set(volume.shape)) != 1:
         volume = window(volume, max(volume.shape), ndim=3)
     size = volume.shape[0]
-    new_size = max(2 * round(size * voxel_size_angstrom / new_voxel_size_angstrom / 2), 2)
+    new_size = round(size * voxel_size_angstrom / new_voxel_size_angstrom)
+    new_size = max(new_size - new_size % 2, 2)
     volume = fourier_resample(volume, new_size, ndim=3)
     exact = voxel_size_angstrom * size / new_size
     return (volume if box is None else window(volume, box, ndim=3)), exact
