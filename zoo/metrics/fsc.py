@@ -58,7 +58,7 @@ def resolution_at(
         return Resolution(0.0, float("inf"), float("inf"))
     else:
         last, first = below[0] - 1, below[0]
-        shell = last + float((curve[last] - threshold) / (curve[last] - curve[first]))
+        shell = float(last + (curve[last] - threshold) / (curve[last] - curve[first]))
     return Resolution(shell, box / shell, box / shell * voxel_size_angstrom)
 
 

@@ -9,6 +9,7 @@ from zoo.simulate.resample import resample_map
 
 _SAMPLES_PER_RESOLUTION = 4
 _MARGIN_VOXELS = 1
+_CUTOFF = 1e-4
 
 
 def density_from_atoms(
@@ -48,6 +49,9 @@ def density_from_atoms(
     fine_box, length = factor * box, box * voxel_size_angstrom
     calculator = gemmi.DensityCalculatorE()
     calculator.blur = 4 * resolution_angstrom**2
+    # gemmi cuts an atom off where it is below an absolute density: that must fall with the blurred peak
+    peak = 2.5 * (4 * math.pi / (calculator.blur + 10)) ** 1.5
+    calculator.cutoff = _CUTOFF * peak
     calculator.grid.set_unit_cell(gemmi.UnitCell(length, length, length, 90, 90, 90))
     calculator.grid.set_size(fine_box, fine_box, fine_box)
     # gemmi counts from the corner of the cell: our centre is voxel fine_box // 2

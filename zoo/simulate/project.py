@@ -43,7 +43,7 @@ class Projector:
             if ctf is not None:
                 values *= ctf_values(ctf[rows], self._frequency / self.pixel_size_angstrom)
             if origin_px is not None:
-                angle = 2 * np.pi * np.asarray(origin_px[rows], np.float32) @ self._frequency
+                angle = _combine(2 * np.pi * np.asarray(origin_px[rows], np.float32), self._frequency)
                 values *= np.cos(angle) + 1j * np.sin(angle)
             images[rows] = self._images(values)
         return images
@@ -52,8 +52,7 @@ class Projector:
         """Values (k, m) of the transform on the central planes: at A^T (kx, ky, 0)."""
         matrices = Rotation.from_euler("ZYZ", euler_deg, degrees=True).inv().as_matrix()
         rows = matrices[:, :2, ::-1].transpose(2, 0, 1).astype(np.float32)  # zyx of the two image axes
-        at = rows.reshape(-1, 2) @ (self._frequency * (_PAD * self.box)) + _PAD * self.box // 2
-        at = at.reshape(3, len(euler_deg), -1)
+        at = _combine(rows, self._frequency * (_PAD * self.box)) + _PAD * self.box // 2
         return ndimage.map_coordinates(self._transform, at, order=1, mode="grid-wrap", prefilter=False)
 
     def _images(self, values):
@@ -61,6 +60,12 @@ class Projector:
         spectrum[(slice(None), *self._place)] = values
         images = fft.irfft2(spectrum, s=(self.box, self.box))
         return np.roll(images, self.box // 2, axis=(1, 2))
+
+
+def _combine(factors, vectors):
+    """factors (..., 2) times vectors (2, m), summed: (..., m)."""
+    # not a matrix product: BLAS rounds differently with the number of rows, and a seed must give one image
+    return factors[..., 0, None] * vectors[0] + factors[..., 1, None] * vectors[1]
 
 
 def _padded_transform(density):
