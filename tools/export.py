@@ -22,10 +22,12 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the version if it exists.")] = False,
 ) -> None:
     """Write DIR/1/, to be used with tf.saved_model.load, saved_model_cli or TensorFlow Serving."""
-    from zoo.serving.export import describe_signatures, export_model
+    from zoo.serving.export import describe_signatures, export_model, export_target
     from zoo.serving.open_model import load_run_model
 
-    written = export_model(load_run_model(folder), out or folder / "export", version, overwrite)
+    out = out or folder / "export"
+    export_target(out, version, overwrite)
+    written = export_model(load_run_model(folder), out, version, overwrite)
     print(f"wrote {written}")
     print(describe_signatures(written))
 

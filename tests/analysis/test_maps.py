@@ -22,6 +22,18 @@ def test_contour_level_encloses_the_particle(height):
     assert np.sum(volume > level) == np.sum(ball(8, noise=0) > 0.5)
 
 
+def test_contour_level_stays_out_of_strong_noise():
+    particle = ball(8, noise=0) > 0.5
+    noisy = ball(8, noise=0.3)
+    above = noisy > maps.contour_level(noisy)
+    assert above[~particle].mean() < 0.01 and above[particle].mean() > 0.5
+
+
+def test_contour_level_of_a_tightly_cropped_map_shows_something():
+    volume = np.random.default_rng(0).normal(size=(20, 20, 20))
+    assert 0.015 < np.mean(volume > maps.contour_level(volume)) < 0.1
+
+
 def test_contour_level_of_a_flat_map_is_its_value():
     assert maps.contour_level(np.full((4, 4, 4), 2.5)) == 2.5
 

@@ -25,7 +25,7 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
 
     Raises ZooError if the version exists (unless `overwrite`) or Keras does not run on TensorFlow.
     """
-    target = _target(out_dir, version, overwrite)
+    target = export_target(out_dir, version, overwrite)
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ZooError(
@@ -39,7 +39,8 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
     return target
 
 
-def _target(out_dir, version, overwrite) -> Path:
+def export_target(out_dir, version: int = 1, overwrite: bool = False) -> Path:
+    """Where `export_model` would write; raises ZooError if it must not."""
     if int(version) != version or version < 1:
         raise ZooError(f"version {version} is not a whole number from 1; TensorFlow Serving takes no other")
     out_dir = Path(out_dir).absolute()
