@@ -11,7 +11,7 @@ import pytest
 
 from zoo.data.images import ImageReader, check_finite, stack_boxes
 from zoo.data.mrc import write_stack
-from zoo.data.particles import read_particles
+from zoo.data.particles import read_particles, write_particles
 from zoo.data.table import ParticleTable
 from zoo.errors import ZooError
 
@@ -78,6 +78,13 @@ def test_travels_to_another_process(stacks):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(reader)).read([5, 6]), expected)
     reader.close()
     np.testing.assert_array_equal(reader.read([5, 6]), expected)
+
+
+def test_the_metadata_text_stays_at_home(stacks, tmp_path):
+    write_particles(random_table(stacks[0], count=3000), tmp_path / "many.star")
+    reader = ImageReader(read_particles(tmp_path / "many.star"))
+    assert len(pickle.dumps(reader)) < 3000 * 220  # the columns are 164 bytes a particle
+    assert reader.table.source.blocks  # and nothing is lost here
 
 
 def test_more_stacks_than_open_files_are_allowed(tmp_path):

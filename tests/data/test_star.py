@@ -115,6 +115,12 @@ def test_names_are_found_from_the_project_folder(project):
     assert values.tolist() == [1, 100, 2]
 
 
+def test_a_star_file_reached_through_a_link_finds_its_images(project, tmp_path_factory):
+    link = tmp_path_factory.mktemp("links") / "job"
+    link.symlink_to(project.parent)
+    assert ImageReader(read_particles(link / "run_data.star")).read([1])[0, 0, 0] == 100
+
+
 def test_selection_goes_back_with_every_column_and_block(project, tmp_path):
     table = read_particles(project).select([2, 0])
     out = project.parent / "selected.star"

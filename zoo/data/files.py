@@ -47,6 +47,9 @@ def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tupl
     A name that is found nowhere is taken as relative to ``stated_root``, else to ``folder``.
     """
     roots = [Path(folder), *Path(folder).parents]
+    real = Path(folder).resolve()
+    if real != Path(folder):  # reached through a link: the project may be above the real folder
+        roots += [real, *real.parents]
     fallback = Path(stated_root or folder)
     if stated_root:
         roots.append(fallback)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 from collections import OrderedDict
 
@@ -77,7 +79,10 @@ class ImageReader:
             self.close()
 
     def __getstate__(self):
-        return {**self.__dict__, "_files": OrderedDict()}
+        table = copy.copy(self.table)
+        if table.source is not None:  # the blocks are only for writing back, and may be large
+            table.source = dataclasses.replace(table.source, blocks={})
+        return {**self.__dict__, "table": table, "_files": OrderedDict()}
 
     def _read_run(self, stack: int, row: int, count: int, out: np.ndarray | None = None) -> np.ndarray:
         """``count`` consecutive images; straight into ``out`` where the file holds native float32."""

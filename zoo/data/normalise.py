@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 
+from zoo.data.threads import one_blas_thread
 from zoo.errors import ZooError
 
 METHODS = ("background", "ramp", "signal", "none")
+_CHUNK_PIXELS = 1 << 18
 
 
 def default_radius(box: int) -> int:
@@ -21,7 +26,7 @@ def background_mask(box: int, radius_pixels: float) -> np.ndarray:
     """
     axis = np.arange(box) - box // 2
     mask = axis[:, None] ** 2 + axis[None, :] ** 2 > radius_pixels**2
-    if not 0 < radius_pixels or not mask.any():
+    if not radius_pixels > 0 or not mask.any():
         raise ZooError(
             f"background radius {radius_pixels:g} pixels: expected more than 0 and less than "
             f"{box / 2:g} (half the box), so that there is particle and background"
@@ -48,39 +53,62 @@ def normalise(
     images = np.asarray(images, dtype=np.float32)
     if method == "none":
         return images.copy()
-    count, box = len(images), images.shape[-1]
-    radius = default_radius(box) if radius_pixels is None else radius_pixels
-    mask = background_mask(box, radius).reshape(-1)
-    weights = (mask / mask.sum()).astype(np.float32)
-    flat = images.reshape(count, -1)
-    rounding = 1e-6 * np.abs(flat).max(axis=1, initial=0)  # below this, differences are float32 noise
-    flat = flat - (flat @ weights)[:, None]
-    flat -= (flat @ weights)[:, None]  # once more: the first sum rounds where the mean is large
-    if method == "signal":
-        inside = (~mask / (~mask).sum()).astype(np.float32)
-        scale = flat @ inside
-        if (np.abs(scale) <= rounding).any():
-            index = int(np.argmax(np.abs(scale) <= rounding))
+    box = images.shape[-1]
+    geometry = _geometry(box, float(default_radius(box) if radius_pixels is None else radius_pixels))
+    out = np.empty_like(images, order="C")
+    step = max(_CHUNK_PIXELS // (box * box), 1)  # a few images at a time stay in the processor's cache
+    for start in range(0, len(images), step):
+        chunk = out[start : start + step].reshape(-1, box * box)
+        chunk[...] = images[start : start + step].reshape(chunk.shape)
+        with one_blas_thread():
+            scale = _centre(chunk, geometry, method)
+        if not scale.all():
+            index = start + int(np.argmin(scale != 0))
             raise ZooError(
                 f"image {index + 1} of the batch: signal and background have the same mean, so 'signal' "
                 f"normalisation divides by zero; use 'background'"
             )
-        return (flat / scale[:, None]).reshape(images.shape)
-    if method == "ramp":
-        flat -= _background_plane(flat, mask, box)
-    scale = np.sqrt(np.square(flat) @ weights)
-    whole = flat.std(axis=1)
-    scale = np.where(scale <= np.maximum(rounding, 1e-5 * whole), whole, scale)
-    blank = scale <= rounding
-    flat /= np.where(blank, 1.0, scale)[:, None]
-    flat[blank] = 0.0
-    return flat.reshape(images.shape)
+        chunk /= scale[:, None]
+    return out
 
 
-def _background_plane(flat: np.ndarray, mask: np.ndarray, box: int) -> np.ndarray:
-    """Least-squares plane through the background pixels of every image, (k, pixels)."""
+@dataclass(frozen=True)
+class _Geometry:
+    """Weights over the pixels of an image that give means outside and inside the circle, and a plane."""
+
+    outside: np.ndarray  # (pixels,)
+    inside: np.ndarray  # (pixels,)
+    fit_plane: np.ndarray  # (pixels, 3): image → least-squares plane through its background
+    plane: np.ndarray  # (3, pixels): plane → image
+
+
+@lru_cache(maxsize=4)
+def _geometry(box: int, radius_pixels: float) -> _Geometry:
+    mask = background_mask(box, radius_pixels).reshape(-1)
     axis = np.arange(box, dtype=np.float64) - box // 2
     y, x = (grid.reshape(-1) for grid in np.meshgrid(axis, axis, indexing="ij"))
-    design = np.stack([x, y, np.ones(box * box)])
-    solve = np.linalg.pinv(design[:, mask]).astype(np.float32)
-    return (flat[:, mask] @ solve) @ design.astype(np.float32)
+    plane = np.stack([x, y, np.ones(box * box)])
+    fit_plane = np.zeros((box * box, 3))
+    ring = plane[:, mask]
+    fit_plane[mask] = np.linalg.solve(ring @ ring.T, ring).T
+    weights = (mask / mask.sum(), ~mask / (~mask).sum(), fit_plane, plane)
+    return _Geometry(*(array.astype(np.float32) for array in weights))
+
+
+def _centre(chunk: np.ndarray, geometry: _Geometry, method: str) -> np.ndarray:
+    """Subtract the background of (k, pixels) in place; return what to divide each by (0: impossible)."""
+    rounding = 1e-6 * np.maximum(chunk.max(axis=1), -chunk.min(axis=1))  # less is float32 noise
+    chunk -= (chunk @ geometry.outside)[:, None]
+    chunk -= (chunk @ geometry.outside)[:, None]  # the first sum rounds where the mean is large
+    if method == "signal":
+        scale = chunk @ geometry.inside
+        return np.where(np.abs(scale) > rounding, scale, 0)
+    if method == "ramp":
+        chunk -= (chunk @ geometry.fit_plane) @ geometry.plane
+    squares = np.square(chunk)
+    scale = np.sqrt(squares @ geometry.outside)
+    whole = np.sqrt(np.maximum(squares.mean(axis=1) - np.square(chunk.mean(axis=1)), 0))
+    scale = np.where(scale > np.maximum(rounding, 1e-5 * whole), scale, whole)
+    blank = scale <= rounding
+    chunk[blank] = 0.0
+    return np.where(blank, 1.0, scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from zoo.data.threads import one_blas_thread
 from zoo.errors import ZooError
 
 METHODS = ("fourier", "lanczos")
@@ -34,10 +35,13 @@ def fourier_resample(array: np.ndarray, box: int, ndim: int = 2) -> np.ndarray:
     sizes = [array.shape[axis] for axis in axes]
     if all(size == box for size in sizes):
         return array.copy()
-    transform = scipy.fft.rfftn(array, axes=axes)
-    for axis, size in zip(axes, sizes, strict=True):
-        if size != box:
-            transform = _change_axis(transform, axis, size, box, half=axis == axes[-1])
+    transform = scipy.fft.rfft(array, axis=axes[-1])
+    for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+        half = axis == axes[-1]
+        if not half:
+            transform = scipy.fft.fft(transform, axis=axis, overwrite_x=True)
+        if size != box:  # at once, so that the next axis is transformed for the kept frequencies only
+            transform = _change_axis(transform, axis, size, box, half)
     scale = np.prod([box / size for size in sizes])
     result = scipy.fft.irfftn(transform, s=[box] * ndim, axes=axes)
     return (result * scale).astype(array.dtype, copy=False)
@@ -56,7 +60,8 @@ def lanczos_resample(
     array = np.asarray(array, dtype=np.float32)
     for axis in range(array.ndim - ndim, array.ndim):
         weights = _lanczos_weights(array.shape[axis], box, lobes, align)
-        array = np.moveaxis(np.moveaxis(array, axis, -1) @ weights.T, -1, axis)
+        with one_blas_thread():
+            array = np.moveaxis(np.moveaxis(array, axis, -1) @ weights.T, -1, axis)
     return np.ascontiguousarray(array)
 
 

@@ -49,13 +49,14 @@ def write_star(table: ParticleTable, path: str | os.PathLike, extra_columns: dic
 
 
 def as_text(values) -> list[str]:
-    """Shortest text that reads back as the same number; text stays text."""
+    """Text that reads back as the same number; text stays text."""
     values = np.asarray(values)
     if values.dtype.kind in "biu":
         return [str(int(value)) for value in values.tolist()]
+    if values.dtype == np.float64:
+        return [repr(value) for value in values.tolist()]
     if values.dtype.kind == "f":
-        kind = values.dtype.type
-        return [np.format_float_positional(kind(v), unique=True, trim="0") for v in values]
+        return [f"{value:.9g}" for value in values.tolist()]
     return [str(value) for value in values.tolist()]
 
 

@@ -152,11 +152,13 @@ class ParticleTable:
 
 def image_uids(image_names: Iterable[str]) -> np.ndarray:
     """Stable identities, uint64: the first 8 bytes of BLAKE2b of each image name (path normalised)."""
-    uids = []
+    uids, normalised = [], {}
     for name in image_names:
         row, _, stack = name.partition("@")
-        text = f"{row}@{posixpath.normpath(stack)}"
-        uids.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+        if stack not in normalised:
+            normalised[stack] = posixpath.normpath(stack)
+        digest = hashlib.blake2b(f"{row}@{normalised[stack]}".encode(), digest_size=8).digest()
+        uids.append(int.from_bytes(digest, "little"))
     return np.array(uids, dtype=np.uint64)
 
 
