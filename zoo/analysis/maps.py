@@ -40,10 +40,10 @@ def latent_maps(density, z, batch_size: int = 4) -> np.ndarray:
 def contour_level(maps, bins: int = 512) -> float:
     """Density that parts particle from solvent in maps (…, n, n, n): Otsu's threshold.
 
-    That threshold maximises the variance between the two sides (Otsu 1979). Where noise is so strong
-    that it would run through the noise, the level is three spreads of the solvent (median absolute
-    deviation × 1.4826) above the median, but two voxels in a hundred stay inside. One level for a whole series keeps its differences visible.
-    A map of one value gives that value.
+    That threshold maximises the variance between the two sides (Otsu 1979). Where it would run through
+    strong noise, the level is three spreads of the solvent (median absolute deviation × 1.4826) above
+    the median, but two voxels in a hundred stay inside. One level for a whole series keeps its
+    differences visible. A map of one value gives that value.
     """
     values = np.asarray(maps, np.float64).ravel()
     low, high = values.min(), values.max()
