@@ -163,7 +163,7 @@ def coerce(key: str, value: Any, example: Any) -> Any:
     """``value`` as the type of ``example``: strings are parsed; ZooError where that cannot be."""
     if example is None:
         return _parse(value) if isinstance(value, str) else value
-    if value is None or value == "none":
+    if value is None or (value == "none" and not isinstance(example, str)):
         return None
     try:
         if isinstance(example, bool):

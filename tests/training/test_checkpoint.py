@@ -125,6 +125,10 @@ def test_sixteen_bit_floats_survive(tmp_path):
     state = checkpoint.Checkpoint(1, 2, "h", {"w": array, "half": array.astype(np.float16)})
     checkpoint.write(state, tmp_path / "b.npz")
     found = checkpoint.read(tmp_path / "b.npz")
-    assert found.arrays["w"].dtype == array.dtype and (found.step, found.seed, found.config_hash) == (1, 2, "h")
+    assert found.arrays["w"].dtype == array.dtype and (found.step, found.seed, found.config_hash) == (
+        1,
+        2,
+        "h",
+    )
     assert np.array_equal(found.arrays["w"].view(np.uint16), array.view(np.uint16))
     assert found.arrays["half"].dtype == np.float16

@@ -34,7 +34,10 @@ def twelve(tmp_path_factory, train_command, newest_state):
 
 def losses(text):
     """metrics.csv without the column that depends on the clock."""
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(text.splitlines())]
+    return [
+        {k: v for k, v in row.items() if k != "images_per_second"}
+        for row in csv.DictReader(text.splitlines())
+    ]
 
 
 def test_six_and_kill_and_six_are_twelve(tmp_path, train_command, newest_state, twelve):

@@ -37,8 +37,10 @@ class ToyModel(AdversarialModel):
         self.critic = keras.Sequential([keras.layers.Dense(width, "tanh"), keras.layers.Dense(1)])
         self.encoder.build((None, box * box))
         self.critic.build((None, box * box))
-        self.average = [self.add_weight(name=f"average{i}", shape=v.shape, initializer="zeros", trainable=False)
-                        for i, v in enumerate(self.encoder.trainable_variables)]  # fmt: skip
+        self.average = [
+            self.add_weight(name=f"average{i}", shape=variable.shape, initializer="zeros", trainable=False)
+            for i, variable in enumerate(self.encoder.trainable_variables)
+        ]
         self.built = True
 
     @classmethod
@@ -49,7 +51,10 @@ class ToyModel(AdversarialModel):
         return cls(**config)
 
     def get_config(self):
-        return {key: getattr(self, key) for key in ("box", "width", "rate", "blow_up_at", "voxel_size_angstrom", "seed")}
+        return {
+            key: getattr(self, key)
+            for key in ("box", "width", "rate", "blow_up_at", "voxel_size_angstrom", "seed")
+        }
 
     def call(self, images):
         return self.encoder(ops.reshape(images, (-1, self.box * self.box)))
@@ -77,11 +82,15 @@ class ToyModel(AdversarialModel):
         for average, variable in zip(self.average, self.encoder.trainable_variables, strict=True):
             average.assign(0.9 * average + 0.1 * variable)
 
-    def preview(self, engine, batch):
+    def preview(self, batch):
         images = ops.convert_to_numpy(batch["image"])
         rebuilt = ops.convert_to_numpy(self(images))
-        return {"images": images, "rebuilt": rebuilt.reshape(images.shape), "map": images[: self.box, :, :, 0],
-                "spread": rebuilt.std()}  # fmt: skip
+        return {
+            "images": {"real": images, "rebuilt": rebuilt.reshape(images.shape)},
+            "map": images[: self.box, :, :, 0],
+            "codes": rebuilt[:, :3],
+            "spread": rebuilt.std(),
+        }
 
 
 def main():

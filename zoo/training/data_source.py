@@ -17,12 +17,12 @@ def open_data(path: str | Path | None, box: int | None):
     ``box`` is the edge in pixels that the model wants (None: any). Raises ZooError where ``path``
     is no packed data set or has another box.
     """
+    from zoo.data.info import DatasetInfo
+
     if path is None:
         from zoo.simulate.embedded import embedded_dataset
 
-        return embedded_dataset() if box is None else embedded_dataset(box=box)
-    from zoo.data.info import DatasetInfo
-
+        return DatasetInfo.load(embedded_dataset() if box is None else embedded_dataset(box=box))
     path = Path(path)
     if path.suffix.lower() in _PARTICLE_SUFFIXES and path.is_file():
         raise ZooError(f"{path}: is a particle file; pack it first: zoo-pack {path} OUT/ --box {box or 64}")

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 
 from zoo.errors import ZooError
-from zoo.training import checkpoint, data_source, settings
+from zoo.training import checkpoint, data_source, host_data, settings
+from zoo.training.judge import Judge
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
 from zoo.training.run_folder import RunFolder, check_free, free_path
@@ -36,6 +37,9 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     _set_precision(config["mixed_precision"])
     model, engine = _build(config, info, devices)
+    if devices.is_chief and not resumed:
+        # Not before the model is there: a refused hyperparameter leaves no folder behind.
+        run = RunFolder.create(run.path, config, options.overwrite)
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
@@ -66,8 +70,6 @@ def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, Any,
     config["strategy"] = options.strategy
     config["device"] = devices.description
     path = Path(options.out) if options.out is not None else free_path(f"run-{options.model}")
-    if devices.is_chief:
-        return RunFolder.create(path, config, options.overwrite), info, False
     return RunFolder(path, config), info, False
 
 
@@ -121,7 +123,7 @@ def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model
 
 def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
     batches = batches_for(devices, info, run.config["batch_size"], run.config["seed"], done)
-    preview = _preview_function(model, engine, info) if plan.sample_every else None
+    preview = _preview_function(model, info, devices) if plan.sample_every else None
     loop = Loop(engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":
         return loop.run_steps(batches, progress)
@@ -131,16 +133,17 @@ def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress
         return loop.run_steps(batches, progress)
 
 
-def _preview_function(model, engine, info):
+def _preview_function(model, info, devices: Devices):
     if not hasattr(model, "preview"):
         return None
-    held = []
+    held: list[dict] = []
+    judge = Judge(model, info)
 
-    def preview():
+    def preview(last: bool) -> dict[str, Any]:
         if not held:
-            one = Devices("preview")
-            held.append(next(batches_for(one, info, min(_PREVIEW_IMAGES, info.count), _PREVIEW_SEED, 0)))
-        return model.preview(engine, held[0])
+            count = min(_PREVIEW_IMAGES, info.count)
+            held.append(next(host_data.training_batches(info, count, _PREVIEW_SEED, 0)))
+        return {**model.preview(held[0]), **judge.figures(last, may_align=devices.is_chief)}
 
     return preview
 

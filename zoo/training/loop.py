@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,8 @@ class Plan:
 class Loop:
     """Runs an engine from its ``step_index`` to ``plan.steps``, writing into ``run``.
 
-    ``preview`` makes the arrays and figures of a sample (see ``previews``). Of several workers all
-    call ``run_steps``; only the chief writes.
+    ``preview(last)`` makes the arrays and figures of a sample (see ``previews``). Of several workers
+    all call ``run_steps``; only the chief writes.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Loop:
         run: RunFolder,
         plan: Plan,
         devices: Devices,
-        preview: Callable[[], Mapping[str, Any]] | None = None,
+        preview: Callable[[bool], Mapping[str, Any]] | None = None,
         voxel_size_angstrom: float = 1.0,
     ):
         self.engine = engine
@@ -96,16 +97,19 @@ class Loop:
         values = numbers(logs)
         self._check_finite(step, values)
         progress.show(values)
+        values["images_per_second"] = progress.rate
         if self.preview is not None and self.plan.is_due(self.plan.sample_every, step):
             # Every worker computes it (averaged variables are read together), the chief writes.
-            preview = self.preview()
+            began = time.perf_counter()
+            preview = self.preview(step == self.plan.steps)
             values.update(previews.figures_of(preview))
             if board is not None:
                 pictures = previews.write_preview(self.run.samples, step, preview, self.voxel_size_angstrom)
                 for name, path in pictures.items():
                     board.image(step, name, path.read_bytes())
+            progress.leave_out(time.perf_counter() - began)
         if metrics is not None:
-            metrics.append(step, {**values, "images_per_second": progress.rate})
+            metrics.append(step, values)
             board.scalars(step, values)
             board.flush()
 

@@ -1,9 +1,12 @@
 """Pictures and maps of a model in training: PNG grids and MRC volumes under ``samples/``.
 
-A preview is a dict of arrays by name. A name with ``map`` at its start holds volumes (z, y, x) or
-(n, z, y, x), written as MRC with their voxel size and drawn as three central slices each; any
-other array holds images (y, x), (n, y, x) or (n, y, x, 1), drawn as a grid; a single number is a
-figure, and goes to ``metrics.csv`` and TensorBoard.
+A preview is a dict of arrays by name; a dict in it is a group of them. By its axes an array is
+
+- a figure (one number): it goes to ``metrics.csv`` and TensorBoard;
+- a table (n, k), written as CSV;
+- images (n, y, x) or (n, y, x, 1), drawn as a grid, or (n, k, y, x), drawn with k in a row;
+- volumes (n, z, y, x) or (z, y, x) where its name starts with ``map``, written as MRC with their
+  voxel size and drawn as three central slices each.
 """
 
 from __future__ import annotations
@@ -32,16 +35,16 @@ def write_preview(
         if array.size == 1:
             continue
         stem = f"step-{step:08d}-{name}"
+        if array.ndim == 2:
+            np.savetxt(folder / f"{stem}.csv", array, fmt="%.6g", delimiter=",")
+            continue
         if name.startswith("map"):
             volumes = array[None] if array.ndim == 3 else array.reshape(-1, *array.shape[1:4])
             _write_maps(folder, stem, volumes, voxel_size_angstrom)
-            array = np.concatenate([central_slices(volume) for volume in volumes])
-            columns = 3
-        else:
-            array = _images(array)
-            columns = None
+            array = np.stack([central_slices(volume) for volume in volumes])
+        images, columns = _as_images(array)
         pictures[name] = folder / f"{stem}.png"
-        write_grid(pictures[name], array[:_MOST_IMAGES], columns)
+        write_grid(pictures[name], images[:_MOST_IMAGES], columns)
     return pictures
 
 
@@ -68,13 +71,20 @@ def write_grid(path: str | Path, images: np.ndarray, columns: int | None = None)
 
 
 def _arrays(preview: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value, np.float32) for name, value in preview.items()}
+    flat = {}
+    for name, value in preview.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}-{key}": array for key, array in _arrays(value).items()})
+        else:
+            flat[name] = np.asarray(value, np.float32)
+    return flat
 
 
-def _images(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 4:
-        array = array[..., 0]
-    return array[None] if array.ndim == 2 else array
+def _as_images(array: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """Images (n, y, x) and how many go in a row (None: as square as can be)."""
+    if array.ndim == 4 and array.shape[-1] != 1:
+        return array.reshape(-1, *array.shape[2:]), array.shape[1]
+    return array.reshape(array.shape[:3]), None
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -62,6 +62,11 @@ class Progress:
                 self._task, completed=step, rate=f"{self.rate:.1f} images/s", losses=self._losses
             )
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count time that was spent on something else than steps."""
+        self._began += seconds
+        self._first_done += seconds
+
     def show(self, values: dict[str, float]) -> None:
         """Show the loss terms of the step that was told last."""
         self._losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items())

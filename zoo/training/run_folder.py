@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 CONFIG = "config.json"
 FORMAT = 1
 # Only what changes the numbers of a step; log and sample intervals may differ after a resume.
-_HASHED = ("model", "hyperparameters", "seed", "batch_size", "mixed_precision")
+_HASHED = ("model", "hyperparameters", "seed", "batch_size", "mixed_precision", "backend")
 
 
 class RunFolder:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
 from zoo.training import data_source
@@ -64,14 +66,22 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     hyperparameters = {**entry.presets[preset], **overrides}
     wanted_box = hyperparameters.get("box") if settings.data is None else overrides.get("box")
     info = data_source.open_data(settings.data, wanted_box)
+    # The records decide what the model sees; the preset's values are for a model without data.
+    for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
+        if name in hyperparameters and name not in overrides:
+            hyperparameters[name] = value
+    batch_size = _first(settings.batch_size, hyperparameters.get("batch_size"), BATCH_SIZE)
+    if "batch_size" in hyperparameters:
+        hyperparameters["batch_size"] = batch_size
     config = {
         "model": settings.model,
         "preset": preset,
         "hyperparameters": hyperparameters,
         "data": data_source.describe(info, settings.data),
         "seed": 0 if settings.seed is None else settings.seed,
-        "batch_size": _first(settings.batch_size, hyperparameters.get("batch_size"), BATCH_SIZE),
-        "steps": _first(settings.steps, hyperparameters.get("steps"), STEPS),
+        "batch_size": batch_size,
+        "steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS),
+        "backend": keras.backend.backend(),
         "mixed_precision": settings.mixed_precision,
         **{name: _first(getattr(settings, name), default) for name, default in INTERVALS.items()},
         "command": shlex.join(["zoo-train", *sys.argv[1:]]),
@@ -95,6 +105,10 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
         if value is not None and value != config[name]:
             option = "--" + name.replace("_", "-")
             raise ZooError(f"{run}: was started with {option} {config[name]}, which cannot change on the way")
+    if keras.backend.backend() != config["backend"]:
+        raise ZooError(
+            f"{run}: was started with KERAS_BACKEND={config['backend']}; set it to continue exactly"
+        )
     if settings.overrides or settings.config_file is not None:
         changed = resolve_overrides(config["model"], settings.overrides, settings.config_file)
         for name, value in changed.items():

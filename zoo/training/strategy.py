@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from zoo.errors import ZooError
-from zoo.training import slurm
+from zoo.training import host_data, slurm
 
 CHOICES = ("auto", "one", "mirrored", "multiworker")
 
@@ -174,7 +174,7 @@ def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: 
             f"give a multiple of {devices.replicas}"
         )
     if keras.backend.backend() != "tensorflow":
-        return _host_batches(info, batch_size, seed, start_step)
+        return host_data.training_batches(info, batch_size, seed, start_step)
     from zoo.data.pipeline import particle_batches
 
     if devices.strategy is None:
@@ -188,16 +188,3 @@ def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: 
         return batches.rebatch(batch_size // devices.replicas, drop_remainder=True)
 
     return iter(devices.strategy.distribute_datasets_from_function(pipeline))
-
-
-def _host_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[Any]:
-    """NumPy batches: through tf.data where TensorFlow is installed, else by the NumPy reader."""
-    import importlib.util
-
-    if importlib.util.find_spec("tensorflow") is not None:
-        from zoo.data.pipeline import particle_batches
-
-        return particle_batches(info, batch_size, seed, start_step).as_numpy_iterator()
-    from zoo.data.numpy_reader import numpy_batches
-
-    return iter(numpy_batches(info, batch_size, seed, start_step))

@@ -1,0 +1,39 @@
+"""Records as NumPy batches: through tf.data where TensorFlow is installed, else read without it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def has_tensorflow() -> bool:
+    """Whether TensorFlow is installed (it is not imported)."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def training_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+    """Endless shuffled batches from ``start_step`` on, keys as ``zoo.data.pipeline.particle_batches``."""
+    if has_tensorflow():
+        from zoo.data.pipeline import particle_batches
+
+        return particle_batches(info, batch_size, seed, start_step).as_numpy_iterator()
+    from zoo.data.numpy_reader import numpy_batches
+
+    return iter(numpy_batches(info, batch_size, seed, start_step))
+
+
+def sequential_batches(info, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Every record once, in record order (packing shuffled it); the last batch may be smaller."""
+    if has_tensorflow():
+        from zoo.data import pipeline
+
+        yield from pipeline.sequential_batches(info, batch_size).as_numpy_iterator()
+        return
+    from zoo.data.numpy_reader import load_arrays
+
+    arrays = load_arrays(info)
+    for start in range(0, info.count, batch_size):
+        batch = {name: column[start : start + batch_size] for name, column in arrays.items()}
+        yield {**batch, "image": batch["image"].astype(np.float32)}
