@@ -195,6 +195,30 @@ def test_an_image_file_without_a_number_is_its_first_image(tmp_path):
     assert np.isnan(table.pixel_size_angstrom).all() and np.isnan(table.shift_angstrom()).all()
 
 
+def test_line_ends_indents_and_comments_of_other_programs(tmp_path):
+    head = ["# a comment", "", "data_", "", "loop_", " _rlnImageName #1", " _rlnVoltage #2"]
+    lines = [*head, "   1@a.mrcs  300", "# between", "\t2@a.mrcs\t200  # behind", ""]
+    for number, end in enumerate(("\n", "\r\n")):
+        star = tmp_path / f"{number}.star"
+        star.write_bytes(end.join(lines).encode())
+        table = read_particles(star)
+        assert table.image_names() == ["000001@a.mrcs", "000002@a.mrcs"]
+        assert table.voltage_kv.tolist() == [300, 200]
+
+
+def test_single_rows_may_be_written_without_a_loop(tmp_path):
+    star = tmp_path / "one.star"
+    star.write_text(
+        "data_optics\n\n_rlnOpticsGroup 1\n_rlnImagePixelSize 1.5\n\n"
+        "data_particles\n\n_rlnImageName 4@a.mrcs\n_rlnOpticsGroup 1\n_rlnDefocusU 12000\n"
+    )
+    table = read_particles(star)
+    assert len(table) == 1 and table.row_in_stack[0] == 3
+    assert table.pixel_size_angstrom[0] == 1.5 and table.defocus_u_angstrom[0] == 12000
+    write_particles(table, tmp_path / "again.star")
+    assert_tables_equal(read_particles(tmp_path / "again.star"), table)
+
+
 def test_pixel_size_can_be_given(project):
     assert (read_particles(project, pixel_size_angstrom=3.5).pixel_size_angstrom == 3.5).all()
 
