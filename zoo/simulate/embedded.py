@@ -59,7 +59,7 @@ def embedded_dataset(
     sigma: float = 1.0,
     seed: int = 0,
     cache_dir: str | os.PathLike | None = None,
-    shift_max_px: float = 0.0,
+    shift_max_px: float = 1.5,
     apply_ctf: bool = True,
 ) -> Path:
     """Folder of packed records of simulated particles of the three classes; made on first use, then kept.

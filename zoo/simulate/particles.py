@@ -2,17 +2,15 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.draw import draw_columns, draw_noise
+from zoo.simulate.folder import whole_folder
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 
@@ -56,49 +54,27 @@ def simulate_particles(
     """
     from zoo.data.mrc import StackWriter, write_volume
     from zoo.data.particles import write_particles
-    from zoo.data.table import ParticleTable
 
     out = Path(os.path.abspath(out))
-    _check_free(out, overwrite)
-    kinds, box, voxel = len(classes.maps), classes.box, classes.voxel_size_angstrom
-    calibration = calibrate(classes, settings)
-    maps = classes.maps * np.array(calibration.scales, np.float32)[:, None, None, None]
-    projectors = [Projector(density, voxel) for density in maps]
-    n = kinds * settings.count
-    rows = np.arange(n)
-    columns = draw_columns(n, settings, voxel)
-    columns |= {
-        "label": rows % kinds,
-        "random_subset": rows // kinds % 2 + 1,
-        "row_in_stack": rows,
-        "pixel_size_angstrom": np.full(n, voxel),
-    }
-    try:
-        work = out.parent / f".{out.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
-    try:
-        table = ParticleTable([str(work / "particles.mrcs")], columns, stack_names=["particles.mrcs"])
+    with whole_folder(out, "particles.star", overwrite) as work:
+        calibration = calibrate(classes, settings)
+        maps = classes.maps * np.array(calibration.scales, np.float32)[:, None, None, None]
+        box, voxel = classes.box, classes.voxel_size_angstrom
+        table = _draw_table(work / "particles.mrcs", len(maps), settings, voxel)
+        projectors = [Projector(density, voxel) for density in maps]
         with StackWriter(work / "particles.mrcs", box, voxel) as writer:
-            for start in range(0, n, batch_size):
-                chosen = rows[start : start + batch_size]
-                images = _noise_free(projectors, table.select(chosen), settings.apply_ctf)
+            for start in range(0, len(table), batch_size):
+                rows = np.arange(start, min(start + batch_size, len(table)))
+                images = _noise_free(projectors, table.select(rows), settings.apply_ctf)
                 if calibration.sigma > 0:
-                    images += calibration.sigma * draw_noise(chosen, box, settings.seed)
+                    images += calibration.sigma * draw_noise(rows, box, settings.seed)
                 writer.write(images)
-                progress(start + len(chosen), n)
+                progress(start + len(rows), len(table))
         write_particles(table, work / "particles.star", {"rlnClassNumber": table.label + 1})
-        (work / "maps").mkdir()
         for number, density in enumerate(maps):
             write_volume(work / "maps" / f"class_{number}.mrc", density, voxel)
-        _write_summary(work / "simulation.json", classes, settings, calibration, n, command)
-        _publish(work, out)
-    except OSError as error:
-        raise ZooError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return SimulationResult(out / "particles.star", n, calibration)
+        _write_summary(work / "simulation.json", classes, settings, calibration, len(table), command)
+    return SimulationResult(out / "particles.star", len(table), calibration)
 
 
 def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
@@ -132,6 +108,21 @@ def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
     return Calibration(tuple(scales.tolist()), sigma, snr)
 
 
+def _draw_table(stack, kinds, settings, voxel_size_angstrom):
+    """The particles of all classes in turn, with everything that is known of them."""
+    from zoo.data.table import ParticleTable
+
+    rows = np.arange(kinds * settings.count)
+    columns = draw_columns(len(rows), settings, voxel_size_angstrom)
+    columns |= {
+        "label": rows % kinds,
+        "random_subset": rows // kinds % 2 + 1,
+        "row_in_stack": rows,
+        "pixel_size_angstrom": np.full(len(rows), voxel_size_angstrom),
+    }
+    return ParticleTable([str(stack)], columns, stack_names=[stack.name])
+
+
 def _noise_free(projectors, table, apply_ctf):
     """Projections (n, y, x) of the rows of a table, each from the map of its label."""
     origin_px = table.shift_angstrom() / table.pixel_size_angstrom[:, None]
@@ -141,27 +132,6 @@ def _noise_free(projectors, table, apply_ctf):
         mine = table.label == label
         images[mine] = projectors[label](euler[mine], origin_px[mine], None if ctf is None else ctf[mine])
     return images
-
-
-def _check_free(out, overwrite):
-    if out.exists() and not out.is_dir():
-        raise ZooError(f"{out}: is a file, expected a folder to write; choose another --out")
-    if (out / "particles.star").exists() and not overwrite:
-        raise ZooError(f"{out}: holds particles.star already; choose another --out or give --overwrite")
-
-
-def _publish(work, out):
-    """Move the finished files to OUT: the whole folder at once where OUT is new, the STAR last otherwise."""
-    try:
-        os.rename(work, out)
-        return
-    except OSError:
-        if not out.is_dir():
-            raise
-    (out / "particles.star").unlink(missing_ok=True)
-    shutil.rmtree(out / "maps", ignore_errors=True)
-    for name in ("particles.mrcs", "maps", "simulation.json", "particles.star"):
-        os.rename(work / name, out / name)
 
 
 def _write_summary(path, classes, settings, calibration, n, command):
