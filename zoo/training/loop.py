@@ -119,6 +119,8 @@ class Loop:
         if logs is not None:
             self._check_finite(step, numbers(logs))
         state = checkpoint.collect(self.engine, self.run.config_hash())
+        broken = [name for name, array in state.arrays.items() if not np.isfinite(array).all()]
+        self._check_finite(step, dict.fromkeys(broken, math.nan))
         if self.devices.is_chief:
             checkpoint.write(state, checkpoint.path_for(self.run.checkpoints, step))
             checkpoint.prune(self.run.checkpoints, self.plan.keep)

@@ -89,7 +89,8 @@ def _as_images(array: np.ndarray) -> tuple[np.ndarray, int | None]:
 
 def _grey(image: np.ndarray) -> np.ndarray:
     """0…255 between the 0.5th and 99.5th percentile: one hot pixel must not blacken the rest."""
-    low, high = np.nanpercentile(image, (0.5, 99.5))
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 0.0)
     if not high > low:
         return np.full(image.shape, 127, np.uint8)
     return (np.clip(np.nan_to_num((image - low) / (high - low)), 0, 1) * 255).astype(np.uint8)
