@@ -33,7 +33,10 @@ CASES = {
     "GaborBank": (lambda: layers.GaborBank(6, 7, normalise=False), [normal(2, 8, 6, 3)]),
     "PolarWarp": (lambda: layers.PolarWarp(5, 12, log=True), [normal(2, 8, 6, 3)]),
     "SineDense": (lambda: layers.SineDense(7, "first", omega=25.0), [normal(2, 5, 3)]),
-    "SineDense film": (lambda: layers.SineDense(7, bound=1 / 128), [normal(2, 5, 3), normal(2, 7), normal(2, 1)]),
+    "SineDense film": (
+        lambda: layers.SineDense(7, bound=1 / 128),
+        [normal(2, 5, 3), normal(2, 7), normal(2, 1)],
+    ),
     "FiLMMapping": (lambda: layers.FiLMMapping(9, hidden=(8, 8)), [normal(2, 10)]),
     "CoordinateGrid": (lambda: layers.CoordinateGrid(6), [ROTATIONS]),
     "FourierSlice": (lambda: layers.FourierSlice(), [normal(2, 6, 6, 6, 1), ROTATIONS]),

@@ -19,7 +19,7 @@ class Rotation6D(Float32Layer):
 
 @registered
 class UniformCamera(Float32Layer):
-    """Standard normal ``(b, 6)`` or ``(b, 4)`` → rotations ``(b, 3, 3)``, uniform on SO(3); nothing to train."""
+    """Standard normal ``(b, 6)`` or ``(b, 4)`` → rotations ``(b, 3, 3)``, uniform on SO(3)."""
 
     def call(self, normal):
         return uniform_rotations(normal)
@@ -32,8 +32,8 @@ class UniformCamera(Float32Layer):
 class TrainedCamera(Float32Layer):
     """Standard normal z_c ``(b, d ≥ 6)`` → rotations ``(b, 3, 3)`` of a trained view distribution.
 
-    6-vector = z_c[:6] + residual network(z_c) (thesis §6.4.7: a residual design that perturbs the distribution
-    it draws from; Zhu et al. 2022). The last layer starts at zero, so views start uniform on SO(3).
+    6-vector = z_c[:6] + network(z_c), with residual blocks (thesis §6.4.7: a residual design that perturbs
+    the distribution it draws from). The last layer starts at zero, so views start uniform on SO(3).
     """
 
     def __init__(self, units=64, blocks=2, negative_slope=0.2, seed=None, **kwargs):
@@ -56,6 +56,8 @@ class TrainedCamera(Float32Layer):
 
     def six_vectors(self, z):
         """z_c ``(b, d)`` → 6-vectors ``(b, 6)`` before Gram–Schmidt."""
+        if not self.built:
+            self.build(tuple(z.shape))
         h = self._activation(self.first(z))
         for layer in self.residual:
             h = h + self._activation(layer(h))

@@ -10,11 +10,11 @@ from zoo.ops.slices import slice_coordinates
 
 @registered
 class CoordinateGrid(Float32Layer):
-    """A ``(b, 3, 3)`` → coordinates ``(b, n, n, 3)`` on the plane Aᵀ(kx, ky, 0), trilinear from a grid of n³×3.
+    """A ``(b, 3, 3)`` → coordinates ``(b, n, n, 3)`` on the plane Aᵀ(kx, ky, 0), from a trained grid.
 
-    The grid starts as its own position: xyz in units of the Nyquist frequency, −1 … 1, 0 at index n//2. Points
-    of the plane outside the grid take its nearest value (they lie beyond Nyquist's sphere).
-    trainable: whether training moves it (the thesis does; False gives the plain plane).
+    The grid of n³×3 numbers is sampled trilinearly. It starts as its own position: xyz in units of the
+    Nyquist frequency, −1 … 1, 0 at index n//2. Points of the plane outside the grid take its nearest
+    value (they lie beyond Nyquist's sphere). trainable=False keeps the plain plane (thesis §11 trains it).
     """
 
     def __init__(self, n, **kwargs):
@@ -31,6 +31,8 @@ class CoordinateGrid(Float32Layer):
 
     def whole_grid(self):
         """All coordinates, ``(1, n, n, n, 3)``, index [z, y, x]."""
+        if not self.built:
+            self.build((None, 3, 3))
         return ops.convert_to_tensor(self.grid)[None]
 
     def compute_output_shape(self, input_shape):

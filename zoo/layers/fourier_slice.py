@@ -15,9 +15,9 @@ SOURCES = ("map", "transform")
 class FourierSlice(Float32Layer):
     """Map ``(b, n, n, n, 1)`` and A ``(b, 3, 3)`` → central slices ``(b, n, n, 2)``.
 
-    source ``map`` (default): the real map is zero-padded to pad·n and corrected for the interpolation, as RELION
-    does. source ``transform``: the input is a transform ``(b, n, n, n, 2)``, cut as it is. A map of
-    batch 1 serves all rotations.
+    source ``map`` (default): the real map is zero-padded to pad·n and corrected for the interpolation, as
+    RELION does. source ``transform``: the input is a transform ``(b, n, n, n, 2)``, cut as it is. A map
+    of batch 1 serves all rotations.
     """
 
     def __init__(self, source="map", pad=2, **kwargs):

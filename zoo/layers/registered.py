@@ -21,4 +21,8 @@ class Float32Layer(keras.layers.Layer):
 
 def starting_at(values):
     """Initialiser that gives these numbers (by value: it never changes a variable, so tracing is safe)."""
-    return lambda shape, dtype=None: keras.ops.reshape(keras.ops.convert_to_tensor(values, dtype=dtype), shape)
+
+    def initialise(shape, dtype=None):
+        return keras.ops.reshape(keras.ops.convert_to_tensor(values, dtype=dtype), shape)
+
+    return initialise

@@ -12,8 +12,8 @@ LARGEST_LOG_VARIANCE = 30.0
 class GaussianReparameterisation(Float32Layer):
     """Mean and log-variance ``(b, d)``, ε ~ N(0, 1) ``(b, d)`` → z ``(b, d)`` and KL ``(b,)`` in nats.
 
-    z = μ + exp(½ log σ²)·ε; KL(N(μ, σ²) ‖ N(0, 1)) = ½ Σ (σ² + μ² − 1 − log σ²), summed over d (Kingma & Welling
-    2014, appendix B). The log-variance is held within ±30.
+    z = μ + exp(½ log σ²)·ε; KL(N(μ, σ²) ‖ N(0, 1)) = ½ Σ (σ² + μ² − 1 − log σ²), summed over d (Kingma &
+    Welling 2014, appendix B). The log-variance is held within ±30.
     """
 
     def call(self, mean, log_variance, noise):

@@ -61,6 +61,8 @@ class ScalableNoise(Float32Layer):
 
     def sigma(self, z):
         """z_n ``(b, d)`` → the scale σ ``(b, n, n, 1)``."""
+        if not self.built:
+            self.build((None, self.n, self.n, 1), tuple(z.shape), (None, self.n, self.n, 1))
         h = ops.reshape(self._activation(self.dense(z)), (-1, self.base, self.base, self.filters))
         for layer in self.convolutions:
             h = ops.repeat(ops.repeat(h, 2, axis=1), 2, axis=2)

@@ -87,7 +87,7 @@ def phase_offsets(rank):
 def _even_sizes(x):
     sizes = x.shape[1:-1]
     if len(sizes) not in (2, 3) or any(size is None or size % 2 for size in sizes):
-        raise ValueError(f"adaptive polyphase takes (b, y, x, c) or (b, z, y, x, c) of even size, got {x.shape}")
+        raise ValueError(f"adaptive polyphase takes (b, [z,] y, x, c) of known even size, got {x.shape}")
     return sizes
 
 
