@@ -104,34 +104,28 @@ def cluster(
     overwrite: Overwrite = False,
 ) -> None:
     """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
-    from zoo.analysis.cluster import check_settings, cluster_latents
+    from zoo.analysis.cluster import ClusterSettings, cluster_latents
     from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
     from zoo.analysis.files import folder_written_whole
     from zoo.analysis.selection import open_source
     from zoo.analysis.truth import read_truths, truth_folder
     from zoo.serving.open_model import open_data_of, open_model
 
-    check_settings(method, clusters)
+    settings = ClusterSettings(
+        method, clusters, neighbours, min_dist, min_samples, min_cluster_size, random_state=seed
+    )
     with folder_written_whole(out, CLUSTERS, overwrite) as partial:
-        model, info = open_model(folder), open_data_of(folder, data)
+        info = open_data_of(folder, data)
+        settings.check(info.count)
         table = None if no_selections else open_source(info, source)
+        model = open_model(folder)
         truths = truth or truth_folder(source or info.source.get("path"))
         truths = (
             read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
         )
         latents = _encode(model, info, batch_size)
         print(f"clustering {len(latents):,} particles ({method}) …")
-        found = cluster_latents(
-            latents.z_mean,
-            latents.label,
-            method,
-            clusters,
-            neighbours,
-            min_dist,
-            min_samples,
-            min_cluster_size,
-            seed,
-        )
+        found = cluster_latents(latents.z_mean, latents.label, settings)
         report = write_report(
             partial, model, latents, found, table, path, truths, lambda step: print(f"  {step} …")
         )

@@ -25,7 +25,7 @@ def found(blobs):
 def test_umap_hdbscan_finds_the_groups(found, blobs):
     _, label = blobs
     assert found.count == 3
-    assert found.settings["min_cluster_size"] == 18  # 3 % of 600
+    assert found.settings.smallest(600) == 18  # 3 % of 600
     assert found.scores["nmi"] > 0.97
     assert found.scores["nmi"] == pytest.approx(normalized_mutual_info_score(label, found.cluster))
     assert [len(found.members(index)) for index in range(3)] == sorted(
@@ -89,12 +89,13 @@ def test_no_scores_without_two_labels():
         ({"clusters": 3}, "is for --method kmeans"),
         ({"min_cluster_size": 700}, "needs at least 700 particles"),
         ({"min_samples": 0}, "expected at least 2 and 1"),
+        ({"min_cluster_size": 0}, "expected at least 2 and 1"),
         ({"neighbours": 1}, "neighbours is 1"),
     ],
 )
 def test_bad_settings_are_told(blobs, settings, message):
     with pytest.raises(ZooError, match=message):
-        clusters.cluster_latents(blobs[0], **settings)
+        clusters.cluster_latents(blobs[0], settings=clusters.ClusterSettings(**settings))
 
 
 def test_too_few_particles_are_told():
@@ -108,5 +109,7 @@ def test_collapsed_latents_are_told():
 
 
 def test_kmeans_of_very_few_particles_needs_no_umap():
-    found = clusters.cluster_latents(np.eye(4, 6) * 3, method="kmeans", clusters=2)
+    found = clusters.cluster_latents(
+        np.eye(4, 6) * 3, settings=clusters.ClusterSettings("kmeans", clusters=2)
+    )
     assert found.count == 2 and found.embedding.shape == (4, 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import starfile
 
-from zoo.analysis.cluster import Clustering
+from zoo.analysis.cluster import Clustering, ClusterSettings
 from zoo.analysis.cluster_report import (
     format_report,
     keep_clusters,
@@ -63,7 +63,7 @@ def latents(source):
 def clustering(latents):
     cluster = latents.label.copy()
     cluster[latents.source_row == 0] = -1
-    return Clustering(cluster, latents.z_mean.copy(), "kmeans", {"clusters": 2}, {"nmi": 0.9, "ari": 0.8})
+    return Clustering(cluster, latents.z_mean.copy(), ClusterSettings("kmeans", 2), {"nmi": 0.9, "ari": 0.8})
 
 
 @pytest.fixture(scope="module")

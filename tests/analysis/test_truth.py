@@ -34,6 +34,11 @@ def test_truths_are_found_beside_the_particles(folder, truths):
     assert truth_folder(folder / "maps" / "class_0.mrc") is None and truth_folder("") is None
 
 
+def test_truths_come_in_the_order_of_their_numbers(folder, truths):
+    write_volume(folder / "maps" / "class_10.mrc", truths[0], VOXEL)
+    assert read_truths(folder / "maps", BOX, VOXEL)[0][-2:] == ["class_2.mrc", "class_10.mrc"]
+
+
 def test_finer_truths_are_brought_to_the_box(folder, truths):
     for index, volume in enumerate(truths):
         for axis in range(3):

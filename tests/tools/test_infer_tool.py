@@ -108,7 +108,7 @@ def test_encode_clusters_on_request(infer, small_run, tmp_path, monkeypatch):
     # the real one is tested on data that have clusters; untrained latents need not
     def half(z, label):
         order = np.argsort(np.argsort(z[:, 0]))
-        return module.Clustering(order // 30, z[:, :2], "kmeans", {})
+        return module.Clustering(order // 30, z[:, :2], module.ClusterSettings())
 
     monkeypatch.setattr(module, "cluster_latents", half)
     code, out, _ = infer(

@@ -14,7 +14,42 @@ from zoo.errors import ZooError
 UNASSIGNED = -1
 SMALLEST_CLUSTER_SHARE = 0.03  # 900 of 30,000
 SMALLEST_CLUSTER = 10
+SMALLEST_UMAP = 5  # particles
 METHODS = ("umap-hdbscan", "kmeans")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How to cluster: ``umap-hdbscan`` finds the number of clusters, ``kmeans`` needs ``clusters``.
+
+    ``min_cluster_size`` None means three per cent of the particles, at least 10.
+    """
+
+    method: str = "umap-hdbscan"
+    clusters: int | None = None
+    neighbours: int = 30
+    min_dist: float = 0.0
+    min_samples: int = 10
+    min_cluster_size: int | None = None
+    random_state: int = 0
+
+    def check(self, count: int) -> None:
+        """Raise ZooError if these settings cannot cluster `count` particles."""
+        if self.method not in METHODS:
+            raise ZooError(f"unknown clustering method {self.method!r}, expected one of {', '.join(METHODS)}")
+        if self.method == "kmeans":
+            _check_kmeans(count, self.clusters)
+        elif self.clusters is not None:
+            raise ZooError(
+                f"--clusters {self.clusters} is for --method kmeans; HDBSCAN finds the number itself"
+            )
+        else:
+            _check_umap(count, self.neighbours)
+            _check_hdbscan(count, self.min_samples, self.smallest(count))
+
+    def smallest(self, count: int) -> int:
+        """HDBSCAN's smallest cluster for `count` particles."""
+        return default_min_cluster_size(count) if self.min_cluster_size is None else self.min_cluster_size
 
 
 @dataclass
@@ -27,8 +62,7 @@ class Clustering:
 
     cluster: np.ndarray
     embedding: np.ndarray
-    method: str
-    settings: dict
+    settings: ClusterSettings
     scores: dict = field(default_factory=dict)
 
     @property
@@ -44,10 +78,7 @@ class Clustering:
 def embed_umap(z, neighbours: int = 30, min_dist: float = 0.0, random_state: int = 0) -> np.ndarray:
     """UMAP of latents (n, d) to (n, 2) float32; the same on every call with the same `random_state`."""
     z = np.asarray(z, np.float32)
-    if len(z) < 5:
-        raise ZooError(f"UMAP needs at least 5 particles, found {len(z)}; use --method kmeans")
-    if neighbours < 2:
-        raise ZooError(f"UMAP neighbours is {neighbours}, expected at least 2 (the thesis uses 30)")
+    _check_umap(len(z), neighbours)
     with warnings.catch_warnings():
         # numba's and scikit-learn's deprecations inside umap are not for the reader of a cluster table.
         warnings.simplefilter("ignore")
@@ -76,17 +107,8 @@ def default_min_cluster_size(count: int) -> int:
 def cluster_hdbscan(points, min_samples: int = 10, min_cluster_size: int | None = None) -> np.ndarray:
     """HDBSCAN of points (n, k): cluster (n,) int64, 0 the largest, −1 for noise."""
     points = np.asarray(points, np.float64)
-    size = min_cluster_size or default_min_cluster_size(len(points))
-    if size < 2 or min_samples < 1:
-        raise ZooError(
-            f"HDBSCAN got min_cluster_size {size} and min_samples {min_samples}, expected at least 2 and 1"
-        )
-    if len(points) < max(size, min_samples + 1):
-        raise ZooError(
-            f"HDBSCAN needs at least {max(size, min_samples + 1)} particles "
-            f"(min_cluster_size {size}, min_samples {min_samples}), found {len(points)}; "
-            "lower --min-cluster-size and --min-samples or use --method kmeans"
-        )
+    size = default_min_cluster_size(len(points)) if min_cluster_size is None else min_cluster_size
+    _check_hdbscan(len(points), min_samples, size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import hdbscan
@@ -102,11 +124,7 @@ def cluster_kmeans(points, count: int, random_state: int = 0) -> np.ndarray:
     from sklearn.cluster import KMeans
 
     points = np.asarray(points, np.float64)
-    if not 1 <= count <= len(points):
-        raise ZooError(
-            f"K-means was asked for {count} clusters of {len(points)} particles; "
-            "expected from 1 to the number of particles"
-        )
+    _check_kmeans(len(points), count)
     if len(np.unique(points, axis=0)) < count:
         raise ZooError(
             f"K-means was asked for {count} clusters, but the latents hold only "
@@ -126,59 +144,67 @@ def number_by_size(cluster) -> np.ndarray:
     return np.where(cluster >= 0, rank[np.maximum(cluster, 0)], UNASSIGNED)
 
 
-def check_settings(method: str, clusters: int | None) -> None:
-    """Raise ZooError for an unknown method, or a number of clusters where none belongs or one is needed."""
-    if method not in METHODS:
-        raise ZooError(f"unknown clustering method {method!r}, expected one of {', '.join(METHODS)}")
-    if method == "kmeans" and clusters is None:
-        raise ZooError("K-means needs the number of clusters; pass --clusters K")
-    if method == "umap-hdbscan" and clusters is not None:
-        raise ZooError(f"--clusters {clusters} is for --method kmeans; HDBSCAN finds the number itself")
-
-
-def cluster_latents(
-    z,
-    label=None,
-    method: str = "umap-hdbscan",
-    clusters: int | None = None,
-    neighbours: int = 30,
-    min_dist: float = 0.0,
-    min_samples: int = 10,
-    min_cluster_size: int | None = None,
-    random_state: int = 0,
-) -> Clustering:
+def cluster_latents(z, label=None, settings: ClusterSettings | None = None) -> Clustering:
     """Cluster latents z (n, d) and score the result against `label` (n,) where at least two are known.
 
     K-means works on z itself, HDBSCAN on the UMAP embedding; both are drawn in that embedding.
-    Raises ZooError for an unknown method, too few particles, or no cluster found.
+    Raises ZooError for settings that do not fit, or if no cluster is found.
     """
-    check_settings(method, clusters)
+    settings = settings or ClusterSettings()
     z = np.asarray(z, np.float32)
-    if method == "kmeans":
-        cluster = cluster_kmeans(z, clusters, random_state)
-        settings = {"clusters": clusters}
-        embedding = _embedding_or_pca(z, neighbours, min_dist, random_state)
+    settings.check(len(z))
+    embedding = _embedding(z, settings)
+    if settings.method == "kmeans":
+        cluster = cluster_kmeans(z, settings.clusters, settings.random_state)
     else:
-        size = min_cluster_size or default_min_cluster_size(len(z))
-        settings = {"min_samples": min_samples, "min_cluster_size": size}
-        embedding = embed_umap(z, neighbours, min_dist, random_state)
-        cluster = cluster_hdbscan(embedding, min_samples, size)
+        size = settings.smallest(len(z))
+        cluster = cluster_hdbscan(embedding, settings.min_samples, size)
         if cluster.max(initial=UNASSIGNED) < 0:
             raise ZooError(
-                f"HDBSCAN found no cluster in {len(z)} particles (min_cluster_size {size}, "
-                f"min_samples {min_samples}); lower --min-cluster-size, or use --method kmeans --clusters K"
+                f"HDBSCAN found no cluster in {len(z)} particles (min_cluster_size {size}, min_samples "
+                f"{settings.min_samples}); lower --min-cluster-size, or use --method kmeans --clusters K"
             )
-    settings |= {"neighbours": neighbours, "min_dist": min_dist, "random_state": random_state}
-    scores = score_clusters(cluster, label) if label is not None else {}
-    return Clustering(cluster, embedding, method, settings, scores)
+    return Clustering(
+        cluster, embedding, settings, score_clusters(cluster, label) if label is not None else {}
+    )
 
 
-def _embedding_or_pca(z, neighbours, min_dist, random_state) -> np.ndarray:
-    if len(z) >= 5:
-        return embed_umap(z, neighbours, min_dist, random_state)
+def _embedding(z, settings: ClusterSettings) -> np.ndarray:
+    if len(z) >= SMALLEST_UMAP:
+        return embed_umap(z, settings.neighbours, settings.min_dist, settings.random_state)
     flat = np.zeros((len(z), 2), np.float32)
     flat[:, : min(2, z.shape[1])] = z[:, :2]
     return flat
+
+
+def _check_umap(count: int, neighbours: int) -> None:
+    if count < SMALLEST_UMAP:
+        raise ZooError(f"UMAP needs at least {SMALLEST_UMAP} particles, found {count}; use --method kmeans")
+    if neighbours < 2:
+        raise ZooError(f"UMAP neighbours is {neighbours}, expected at least 2 (the thesis uses 30)")
+
+
+def _check_hdbscan(count: int, min_samples: int, size: int) -> None:
+    if size < 2 or min_samples < 1:
+        raise ZooError(
+            f"HDBSCAN got min_cluster_size {size} and min_samples {min_samples}, expected at least 2 and 1"
+        )
+    if count < max(size, min_samples + 1):
+        raise ZooError(
+            f"HDBSCAN needs at least {max(size, min_samples + 1)} particles (min_cluster_size {size}, "
+            f"min_samples {min_samples}), found {count}; lower --min-cluster-size and --min-samples or use "
+            "--method kmeans"
+        )
+
+
+def _check_kmeans(count: int, clusters: int | None) -> None:
+    if clusters is None:
+        raise ZooError("K-means needs the number of clusters; pass --clusters K")
+    if not 1 <= clusters <= count:
+        raise ZooError(
+            f"K-means was asked for {clusters} clusters of {count} particles; "
+            "expected from 1 to the number of particles"
+        )
 
 
 def score_clusters(cluster, label) -> dict[str, float]:

@@ -7,7 +7,7 @@
 
 import csv
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +50,7 @@ class ClusterReport:
     clusters: list[ClusterSummary]
     unassigned: int
     scores: dict
-    method: str
-    settings: dict = field(default_factory=dict)
+    settings: dict
 
 
 def save_clusters(path, latents: Latents, clustering: Clustering) -> None:
@@ -144,13 +143,8 @@ def write_report(
             candidates = [names.index(wanted)] if wanted in names else None
             centre = centres[summary.cluster]
             summary.truth = match_truth(centre, true_maps, names, model.voxel_size_angstrom, candidates)
-    report = ClusterReport(
-        summaries,
-        int(np.sum(clustering.cluster < 0)),
-        clustering.scores,
-        clustering.method,
-        clustering.settings,
-    )
+    unassigned = int(np.sum(clustering.cluster < 0))
+    report = ClusterReport(summaries, unassigned, clustering.scores, asdict(clustering.settings))
     text = json.dumps({"source": latents.source, "model": latents.model, **asdict(report)}, indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return report

@@ -40,7 +40,7 @@ def read_truths(folder, box: int, voxel_size_angstrom: float) -> tuple[list[str]
     Maps of another sampling are resampled. Raises ZooError if there is none, if one says no voxel size,
     or if its extent in Å differs from the model's by more than 1 %.
     """
-    paths = sorted(Path(folder).glob(PATTERN))
+    paths = sorted(Path(folder).glob(PATTERN), key=_class_number)
     if not paths:
         raise ZooError(f"{folder}: holds no {PATTERN}; name the folder of the true maps with --truth DIR")
     maps = []
@@ -54,6 +54,11 @@ def read_truths(folder, box: int, voxel_size_angstrom: float) -> tuple[list[str]
             )
         maps.append(resample_map(volume, voxel, box, extent / box))
     return [path.name for path in paths], np.stack(maps)
+
+
+def _class_number(path: Path) -> tuple:
+    number = path.stem.removeprefix("class_")
+    return (int(number), "") if number.isdigit() else (10**9, number)
 
 
 def match_truth(volume, truths, names, voxel_size_angstrom: float, candidates=None) -> TruthMatch:
