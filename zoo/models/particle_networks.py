@@ -99,7 +99,7 @@ class _CTFFilter(keras.layers.Layer):
 def _trunk(x, settings, filters, norm, seed, spectral=False):
     """Gabor bank, then per entry of ``filters``: convolution, norm, leaky ReLU, down-sampling by 2."""
     if settings.invariant:
-        x = GaborBank(settings.gabor_filters, name="gabor")(x)
+        x = GaborBank(settings.gabor_filters, settings.gabor_kernel, name="gabor")(x)
     else:
         x = keras.layers.Conv2D(settings.gabor_filters, 5, padding="same", kernel_initializer=_he(seed))(x)
     for i, count in enumerate(filters):

@@ -70,7 +70,8 @@ class PoseSearch:
         coefficients = ops.matmul(ops.reshape(images, (shape[0], -1)), self.to_polar)
         re, im = ops.split(coefficients, 2, axis=1)
         weight = (ops.sigmoid((cutoff + 0.5 - self.radius) * 4.0)[:, None] * self.area) / (sigma * sigma)
-        scale = ops.reshape(ctf_radial[:, :, None] * weight[None], (-1, rings * half))
+        # Twice the weight: the log-likelihood ratio is 2·Re⟨image, slice⟩ − ‖slice‖².
+        scale = ops.reshape(2.0 * ctf_radial[:, :, None] * weight[None], (-1, rings * half))
         re, im = (re * scale)[:, None], (im * scale)[:, None]
         # The content moved by s has the phase −k·s: take it out of the image for every shift.
         shifted = ops.concatenate(
@@ -89,15 +90,15 @@ class PoseSearch:
             [self._all_turns(bank_re, bank_re), self._all_turns(bank_im, -bank_im)], axis=-1
         )  # (k·views·turns, 2·rings·half)
         match = ops.reshape(
-            ops.matmul(shifted, ops.transpose(bank)), (-1, len(self.shifts), maps, self.views, turns)
+            ops.matmul(shifted, ops.transpose(bank)), (-1, len(self.shifts), maps, self.views * turns)
         )
+        # The energy of a slice does not depend on the shift: take the best shift first, the array is large.
         energy = ops.matmul(ctf_radial**2, ops.transpose(ops.reshape(power, (-1, rings))))
-        energy = ops.reshape(energy, (-1, 1, maps, self.views, 1))
-        ratio = ops.reshape(2.0 * match - energy, (-1, len(self.shifts), maps, self.views * turns))
-        over_shifts = ops.max(ratio, axis=1)
-        best = ops.argmax(over_shifts, axis=-1)
-        value = ops.max(over_shifts, axis=-1)
-        shift_index = ops.argmax(ops.take_along_axis(ratio, best[:, None, :, None], axis=-1)[..., 0], axis=1)
+        ratio = ops.reshape(ops.max(match, axis=1), (-1, maps, self.views, turns))
+        ratio = ops.reshape(ratio - ops.reshape(energy, (-1, maps, self.views, 1)), (-1, maps, self.views * turns))
+        best = ops.argmax(ratio, axis=-1)
+        value = ops.max(ratio, axis=-1)
+        shift_index = ops.argmax(ops.take_along_axis(match, best[:, None, :, None], axis=-1)[..., 0], axis=1)
         angle = ops.cast(best % turns, "float32") * (2.0 * math.pi / turns)
         frame = ops.take(frames, best // turns, axis=0)
         return value, _turned(frame, angle), ops.take(ops.convert_to_tensor(self.shifts), shift_index, axis=0)

@@ -209,8 +209,7 @@ class VAEGAN3D(AdversarialModel):
 
     def _players_batch(self, batch):
         """The part of the batch that the adversarial terms look at."""
-        m = self.settings.adversarial_batch
-        return batch if not m else {name: value[:m] for name, value in batch.items()}
+        return _first(batch, self.settings.adversarial_batch)
 
     def _fakes(self, batch, draws, generator):
         s = self.settings
@@ -320,14 +319,16 @@ class VAEGAN3D(AdversarialModel):
         s = self.settings
         logs = {}
         if s.pose_search:
-            mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
+            part = _first(batch, s.encoder_batch)
+            mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
             # Wake phase: the codes that explain the image, weighted by their posterior.
             codes = draws["search_codes"][None]
             nll = 0.5 * ops.sum(
                 ops.square(codes - mean[:, None]) * ops.exp(-log_variance[:, None]) + log_variance[:, None] + _LOG_2PI,
                 axis=-1,
             )
-            wake = ops.mean(ops.sum(draws["search_posterior"] * nll, axis=-1))
+            posterior = draws["search_posterior"][: ops.shape(mean)[0]]
+            wake = ops.mean(ops.sum(posterior * nll, axis=-1))
             loss = wake
             logs["encoder_nll"] = wake
         else:
@@ -400,7 +401,9 @@ class VAEGAN3D(AdversarialModel):
         loss = chi2
         if s.noise_model == "gaussian":
             level = self._mean_sigma(draws)
-            variance = ops.stop_gradient(ops.mean(squared))
+            # At the outer frequencies a particle has least power: the noise is known before the maps are.
+            outer = (search.half_plane_radius > 0.375 * self.box).astype("float32")
+            variance = ops.stop_gradient(ops.mean(ops.sum(squared * outer, axis=-1)) / outer.sum())
             loss = loss + 0.5 * (2.0 * ops.log(level) + variance / (level * level))
         return loss, chi2
 
@@ -555,6 +558,10 @@ class VAEGAN3D(AdversarialModel):
 
 _NO_CTF = (0.0,) * 9
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)
+
+
+def _first(batch: dict, count: int) -> dict:
+    return {name: value[:count] for name, value in batch.items()} if count else batch
 
 
 def _gaussian_kl(mean, log_variance):

@@ -13,7 +13,8 @@ class VAEGAN3DConfig:
     that the thesis proposes in its discussion), ``latent_regression_weight`` (‖E(G(z)) − z‖²),
     ``camera_spread_weight`` (views of the trained camera repel each other), ``shift_pixels`` (generated images
     are shifted too), ``critic_spectral_norm``, rates per player, ``shell_amplitude``, ``film_layers="all"``,
-    ``encoder_sees_ctf`` (the CTF is the encoder's second input image).
+    ``encoder_sees_ctf`` (the CTF is the encoder's second input image), ``adversarial_batch`` and
+    ``encoder_batch`` (how much of a batch the adversarial terms and the encoder look at; 0 is all).
     """
 
     box: int = 64
@@ -40,6 +41,7 @@ class VAEGAN3DConfig:
     # Critic and encoder
     invariant: bool = True
     gabor_filters: int = 16
+    gabor_kernel: int = 9
     filters: tuple[int, ...] = (64, 128, 256)
     critic_norm: str = "batch"
     critic_spectral_norm: bool = False
@@ -51,6 +53,7 @@ class VAEGAN3DConfig:
     critic_steps: int = 1
     adversarial_weight: float = 1.0
     adversarial_batch: int = 0
+    encoder_batch: int = 0
     perceptual_weight: float = 1.0
     kl_weight: float = 1.0
     latent_regression_weight: float = 0.0
@@ -134,19 +137,22 @@ PRESETS: dict[str, dict] = {
         "camera": "uniform",
         "shift_pixels": 1.5,
         "noise_latent_dim": 16,
+        "diversity_weight": 0.0,
         "noise_filters": 8,
         "gabor_filters": 8,
         "filters": (16, 32, 64),
+        "gabor_kernel": 7,
         "critic_norm": "none",
-        "encoder_filters": (32, 64, 128),
+        "encoder_filters": (16, 32, 64, 128),
         "encoder_sees_ctf": True,
         "adversarial_weight": 0.01,
-        "adversarial_batch": 16,
+        "adversarial_batch": 8,
+        "encoder_batch": 32,
         "perceptual_weight": 0.0,
         "latent_regression_weight": 0.5,
         "reconstruction_weight": 1.0,
         "batch_size": 64,
-        "training_steps": 6000,
+        "training_steps": 4500,
         "learning_rate": 1.5e-3,
         "critic_learning_rate": 2e-4,
         "encoder_learning_rate": 1e-3,
