@@ -17,7 +17,6 @@ from zoo.data.records import record_bytes
 from zoo.data.stream_order import CHUNK, GROUP, StreamOrder
 from zoo.errors import ZooError
 
-_READ_BUFFER = 1 << 20
 _WINDOW_BYTES = 32 << 20
 _ENDLESS = np.iinfo(np.int64).max
 
@@ -78,7 +77,7 @@ def sequential_batches(info: DatasetInfo, batch_size: int) -> tf.data.Dataset:
     The last batch may be smaller. Raises ZooError if shards are missing or of wrong length.
     """
     info.verify_files()
-    records = tf.data.TFRecordDataset(info.shard_paths(), buffer_size=_READ_BUFFER).batch(batch_size)
+    records = tf.data.TFRecordDataset(info.shard_paths()).batch(batch_size)
     batches = records.map(lambda serialized: _parse(serialized, info), num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
@@ -106,7 +105,7 @@ def _record_stream(info: DatasetInfo, order: StreamOrder, position: int) -> tf.d
         to_skip = tf.where(number == first_group, tf.constant(skip, tf.int64), tf.constant(0, tf.int64))
         cuts = tf.clip_by_value(to_skip - tf.cumsum(sizes, exclusive=True), 0, sizes)
         chunks = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order.shards(number))).interleave(
-            lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER).batch(CHUNK),
+            lambda path: tf.data.TFRecordDataset(path).batch(CHUNK),
             cycle_length=GROUP if order.shuffle else 1,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
