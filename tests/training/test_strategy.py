@@ -108,6 +108,7 @@ def run_workers(train_command, words, outs):
     return printed
 
 
+@pytest.mark.slow
 def test_two_workers_train_save_once_and_resume(
     tmp_path, toy, toy_records, train_command, newest_state, one_device
 ):

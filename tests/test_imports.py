@@ -1,0 +1,97 @@
+"""Which way imports run (docs/architecture.md), read from the source."""
+
+import ast
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+GLUE = {"errors", "registry", "engine"}
+# Part of zoo → parts it may import. metrics, analysis and serving stand beside training.
+ALLOWED = {
+    "ops": set(),
+    "layers": {"ops"},
+    "models": {"ops", "layers"},
+    "metrics": {"ops"},
+    "data": set(),
+    "simulate": {"ops", "data", "metrics"},
+    "analysis": {"ops", "data", "simulate", "metrics", "serving", "training"},
+    "serving": {"ops", "data", "simulate", "metrics", "analysis", "training"},
+    "training": {"ops", "layers", "models", "data", "simulate", "metrics", "analysis", "serving"},
+    "errors": set(),
+    "registry": {"models"},
+    "engine": {"models", "training"},
+    "": {"serving"},
+}
+WITHOUT_TENSORFLOW = {
+    "ops",
+    "layers",
+    "models",
+    "metrics",
+    "simulate",
+    "analysis",
+    "errors",
+    "registry",
+    "engine",
+    "",
+}
+FILES = sorted((REPOSITORY / "zoo").rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """``ops`` for zoo/ops/ctf.py, ``errors`` for zoo/errors.py, the empty text for zoo/__init__.py."""
+    parts = path.relative_to(REPOSITORY / "zoo").with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_imports_run_one_way(path):
+    part = part_of(path)
+    for name in imported(path):
+        assert not name.startswith("zoo_tools"), f"{part} imports {name}"
+        if name.startswith("zoo."):
+            other = name.split(".")[1]
+            if other in ALLOWED and other not in GLUE | {part}:
+                assert other in ALLOWED[part], f"{path}: {part} imports {name}"
+        if name.split(".")[0] in ("tensorflow", "tensorboard"):
+            assert part not in WITHOUT_TENSORFLOW, f"{path}: {part} imports {name}"
+        if name.split(".")[0] in ("jax", "jaxlib"):
+            assert part in ("training", "serving", "engine"), f"{path}: {part} imports {name}"
+
+
+def test_all_parts_are_known():
+    assert {part_of(path) for path in FILES} <= set(ALLOWED)
+
+
+def test_setup_lists_every_package():
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    folders = {
+        ".".join(path.parent.relative_to(REPOSITORY).parts)
+        for path in (REPOSITORY / "zoo").rglob("__init__.py")
+    }
+    assert listed == folders | {"zoo_tools", "zoo_pretrained"}
+
+
+def test_import_zoo_loads_nothing_heavy():
+    heavy = "tensorflow", "keras", "jax", "numpy", "scipy", "sklearn", "matplotlib", "umap", "pandas"
+    script = f"import sys, zoo; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
