@@ -1,27 +1,26 @@
 """The numerical core on the JAX backend: the same tests, in a process of their own."""
 
+import ast
 import importlib.util
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 # Quick ones from every corner; KERAS_BACKEND=jax pytest tests/ops tests/layers runs them all.
 REPRESENTATIVES = [
     "tests/ops/test_rotations.py::test_euler_to_matrix_is_scipys_inverse_zyz",
     "tests/ops/test_rotations.py::test_6d_is_numpys_gram_schmidt",
-    "tests/ops/test_fourier.py",
-    "tests/ops/test_ctf.py::test_is_the_written_formula_with_b_factor_and_scale",
-    "tests/ops/test_slices.py::test_projection_of_gaussians_is_analytic",
-    "tests/ops/test_slices.py::test_gradients_reach_map_pose_and_shift",
-    "tests/ops/test_interpolation.py::test_trilinear_is_scipys",
-    "tests/ops/test_polyphase.py::test_keeps_the_component_of_largest_norm",
-    "tests/ops/test_exact_sum.py",
-    "tests/layers/test_layer_contract.py::test_told_shape_is_the_shape",
-    "tests/layers/test_filters.py::test_gabor_bank_is_numpys",
+    "tests/ops/test_fourier.py::test_transform_is_numpys_and_inverse_returns[shape2]",
+    "tests/ops/test_ctf.py::test_is_the_written_formula_with_b_factor_and_scale[32]",
+    "tests/ops/test_slices.py::test_projection_of_gaussians_is_analytic[32]",
+    "tests/ops/test_interpolation.py::test_trilinear_is_scipys[wrap]",
+    "tests/ops/test_polyphase.py::test_keeps_the_component_of_largest_norm[shape0]",
+    "tests/ops/test_exact_sum.py::test_gradient_is_that_of_the_mean",
+    "tests/layers/test_layer_contract.py::test_saved_model_loads_and_gives_equal_values[SineDense film]",
     "tests/layers/test_physics_layers.py::test_layers_in_a_row_make_relions_projection",
-    "tests/layers/test_shift_invariance.py::test_distance_is_exactly_zero",
 ]
 
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
@@ -40,24 +39,17 @@ def test_ops_and_layers_pass_on_jax(repository):
     assert " passed" in result.stdout and " skipped" not in result.stdout
 
 
-@needs_jax
+CORE = ("ops", "layers", "models", "metrics")
+
+
 def test_no_module_of_the_core_imports_tensorflow(repository):
-    script = """
-import importlib, pathlib, sys
-for folder in ("ops", "layers", "models", "metrics"):
-    for path in sorted(pathlib.Path("zoo", folder).rglob("*.py")):
-        name = ".".join(path.with_suffix("").parts)
-        importlib.import_module(name.removesuffix(".__init__"))
-assert "keras" in sys.modules and "zoo.layers.gabor" in sys.modules
-loaded = [name for name in sys.modules if name.split(".")[0] == "tensorflow"]
-import keras
-assert keras.backend.backend() == "jax"
-from_zoo = [str(p) for f in ("ops", "layers", "models", "metrics") for p in pathlib.Path("zoo", f).rglob("*.py")
-            if "import tensorflow" in p.read_text() or "from tensorflow" in p.read_text()]
-assert not from_zoo, from_zoo
-"""
-    result = on_jax(["-c", script], repository)
-    assert result.returncode == 0, result.stderr[-2000:]
+    paths = [path for folder in CORE for path in (repository / "zoo" / folder).rglob("*.py")]
+    assert len(paths) > 20
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("tensorflow", "tf_keras") for name in names), path
 
 
 @needs_jax
@@ -78,8 +70,6 @@ else:
     model = keras.saving.load_model(path + "/m.keras")
 np.save(path + "/" + sys.argv[2] + ".npy", keras.ops.convert_to_numpy(model(images)))
 """
-    import numpy as np
-
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     saving = [sys.executable, "-c", script, str(tmp_path), "save"]
     result = subprocess.run(saving, cwd=repository, env=environment, capture_output=True, text=True)

@@ -102,7 +102,7 @@ def test_siren_starts_from_its_papers_distribution(position, bound):
 
 
 def test_siren_keeps_its_activations_through_many_layers():
-    """Sitzmann et al., theorem 1.8: arcsine activations (spread √½) and normal pre-activations, at every depth."""
+    """Sitzmann et al., theorem 1.8: activations are arcsine-distributed (spread √½) at every depth."""
     x = np.random.default_rng(0).uniform(-1, 1, (256, 3)).astype("float32")
     x = layers.SineDense(256, "first", seed=1)(x)
     spreads = []
@@ -145,7 +145,8 @@ def test_same_seed_gives_the_same_weights():
             layer(x)
         for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
-        assert any(not np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
+        pairs = zip(first.get_weights(), other.get_weights(), strict=True)
+        assert any(not np.array_equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize(

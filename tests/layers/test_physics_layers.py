@@ -85,7 +85,8 @@ def test_untrained_grid_gives_the_planes_own_coordinates():
     plane = 2.0 * numpy(slices.slice_coordinates(matrices, n))
     inside = (np.abs(plane) <= 1.0 - 2.0 / n).all(-1)
     np.testing.assert_allclose(found[inside], plane[inside], atol=1e-5)
-    np.testing.assert_array_equal(numpy(layers.CoordinateGrid(n).whole_grid())[0], 2 * fourier.frequency_grid_3d(n))
+    whole = numpy(layers.CoordinateGrid(n).whole_grid())[0]
+    np.testing.assert_array_equal(whole, 2 * fourier.frequency_grid_3d(n))
 
 
 def test_cameras_are_the_operations():

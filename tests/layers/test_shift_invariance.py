@@ -89,13 +89,12 @@ def test_noise_images_need_the_canonical_frame_for_the_last_bit():
 
 
 @pytest.mark.slow
-def test_all_shifts_of_a_hundred_digits():
-    images = digits_in_a_box(100)
-    shifts = list(np.ndindex(64, 64))
-    distance, spread = largest_distance(encoder(), images, shifts)
+@pytest.mark.parametrize("part", range(16))
+def test_all_shifts_of_a_hundred_digits(part):
+    """All 64×64 cyclic shifts of 100 digits, 256 at a time."""
+    shifts = list(np.ndindex(64, 64))[256 * part : 256 * (part + 1)]
+    distance, spread = largest_distance(encoder(), digits_in_a_box(100), shifts)
     assert distance == 0.0 and spread > 1e-4
-    distance, spread = largest_distance(control(), images, shifts[:: 64 * 4 + 3])
-    assert distance > 0.01 * spread
 
 
 def test_3d_layers_are_invariant():

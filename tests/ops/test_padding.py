@@ -6,8 +6,10 @@ from keras import ops
 
 from zoo.ops.padding import cyclic_pad, same_widths
 
+WIDTHS = [((1, 1), (2, 3)), ((0, 0), (0, 1)), ((5, 0), (6, 14)), ((10, 13), (0, 7))]
 
-@pytest.mark.parametrize("widths", [((1, 1), (2, 3)), ((0, 0), (0, 1)), ((5, 0), (6, 14)), ((10, 13), (0, 7))])
+
+@pytest.mark.parametrize("widths", WIDTHS)
 def test_is_numpys_wrap_in_2d(widths):
     x = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
     expected = np.pad(x, ((0, 0), *widths, (0, 0)), "wrap")
