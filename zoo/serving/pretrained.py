@@ -17,7 +17,9 @@ PACKAGE = "zoo_pretrained"  # the folder pretrained/ under the name it has in a 
 
 def pretrained_roots() -> list[Path]:
     """Folders that hold pretrained models: that of the repository, then that of the installed package."""
-    roots = [Path(__file__).resolve().parents[2] / "pretrained"]
+    home = Path(__file__).resolve().parents[2]
+    # In site-packages a folder of that name would be somebody else's.
+    roots = [home / "pretrained"] if (home / "setup.cfg").is_file() else []
     try:
         found = importlib.util.find_spec(PACKAGE)
     except (ImportError, ValueError):
