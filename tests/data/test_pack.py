@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -156,6 +157,10 @@ def test_a_killed_run_goes_on_where_it_was(particles, reference, tmp_path):
     assert not (out / "info.json").exists()
     with pytest.raises(ZooError, match="no info.json"):
         DatasetInfo.load(out)
+    dead = run_python("import os; print(os.getpid())").stdout.strip()
+    (out / ".packing" / f".00003.json.{socket.gethostname()}-{dead}.part").write_text(
+        "{"
+    )  # killed in a marker
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
     result = pack_particles(particles, out, SETTINGS, processes=1)
     assert result.written == 3
@@ -440,3 +445,21 @@ def write_sparse_stack(path, count, box):
         file.write(np.int32(count).tobytes())  # NZ
         file.seek(36)
         file.write(np.int32(1).tobytes())  # MZ of a stack is 1
+
+
+def test_temporary_files_of_dead_processes_go_and_those_of_the_living_stay(tmp_path):
+    from zoo.data.parts import remove_abandoned
+
+    host = socket.gethostname()
+    dead = run_python("import os; print(os.getpid())").stdout.strip()
+    names = [
+        f".a.tfrecord.{host}-{dead}.part",
+        f".b.json.{host}-{os.getpid()}.part",
+        ".c.tfrecord.elsewhere-1.part",
+    ]
+    for name in names:
+        (tmp_path / name).write_text("")
+    assert remove_abandoned(tmp_path) == names[:1]
+    assert remove_abandoned(tmp_path, {os.getpid()}) == names[1:2]
+    assert [path.name for path in tmp_path.iterdir()] == names[2:]
+    assert remove_abandoned(tmp_path / "no such folder") == []

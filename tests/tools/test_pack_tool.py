@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,7 +147,9 @@ def test_a_stopped_run_leaves_no_temporary_files_and_goes_on(sparse_stack, tmp_p
     written = len(list(out.glob("*.tfrecord")))
     assert 0 < written < 16
     code, text, errors = zoo_pack(sparse_stack, out, "--box", 64, "--processes", processes)
-    assert code == 0 and f"wrote {16 - written} of 16 shards" in text
+    assert code == 0
+    again = int(re.search(r"wrote (\d+) of 16 shards", text)[1])
+    assert 16 - written <= again <= 16 - written + processes  # a worker may be stopped before its marker
     assert zoo_pack("--check", out)[0] == 0
 
 

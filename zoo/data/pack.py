@@ -81,7 +81,7 @@ def pack_particles(
     _make_folder(out)
     if overwrite:
         _remove_old(out, share)
-    remove_abandoned(out)
+    _remove_abandoned(out)
     state = PackState.open(out, plan)
     if state.finished:
         return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
@@ -99,7 +99,7 @@ def pack_particles(
         tasks,
         min(processes, len(todo)),
         lambda done: progress(done, images),
-        on_stop=lambda pids: remove_abandoned(out, pids),
+        on_stop=lambda pids: _remove_abandoned(out, pids),
     )
     with contextlib.closing(results):
         for _ in results:
@@ -169,6 +169,12 @@ def _make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZooError(f"{out}: cannot be made: {error.strerror}; choose another folder") from error
+
+
+def _remove_abandoned(out: Path, pids: set[int] | None = None) -> None:
+    """Remove temporary shards and temporary markers that nobody writes any more."""
+    for folder in (out, PackState.folder_in(out)):
+        remove_abandoned(folder, pids)
 
 
 def _require_space(out: Path, plan: PackPlan, todo: list[int]) -> None:
