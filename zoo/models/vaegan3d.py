@@ -244,7 +244,8 @@ class VAEGAN3D(AdversarialModel):
             inputs.append(self._ctf(ctf9, batch)[..., None])
         out = self.encoder(inputs if len(inputs) > 1 else images, training=training)
         mean, log_variance = ops.split(ops.cast(out, "float32"), 2, axis=-1)
-        return mean, ops.clip(log_variance, -10.0, 4.0)
+        # Soft limits: a spread below e^-2 is never known from one noisy image, and a hard clip has no gradient.
+        return mean, 4.0 * ops.tanh(log_variance / 4.0)
 
     # -- the losses -----------------------------------------------------------------------------
 
