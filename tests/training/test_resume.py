@@ -88,3 +88,22 @@ def test_samples_do_not_change_what_is_learned(tmp_path, train_in_process, newes
     run, _ = train_in_process(out=tmp_path / "run", steps=12, sample_every=2)
     assert checkpoint.digest(newest_state(run.path)) == twelve[0]
     assert len(list(run.samples.glob("*.png"))) == 6 * 3
+
+
+def test_jax_resumes_exactly_and_keeps_to_jax(tmp_path, train_command, newest_state):
+    pytest.importorskip("jax")
+    jax = {"KERAS_BACKEND": "jax"}
+    for name, steps in (("whole", 6), ("halves", 3)):
+        process = train_command(
+            "--steps", steps, "--out", tmp_path / name, "--sample-every", 3, environment=jax
+        )
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0 and "JAX" in output, errors
+    process = train_command(
+        "--resume", tmp_path / "halves", "--steps", 6, environment={"KERAS_BACKEND": "tensorflow"}
+    )
+    assert "started with KERAS_BACKEND=jax" in process.communicate(timeout=300)[1]
+    process = train_command("--resume", tmp_path / "halves", "--steps", 6, environment=jax)
+    assert process.wait(timeout=300) == 0
+    whole, halves = (checkpoint.digest(newest_state(tmp_path / name)) for name in ("whole", "halves"))
+    assert whole == halves
