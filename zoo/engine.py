@@ -24,11 +24,15 @@ def get_engine(model, *, seed: int = 0, strategy: Any = None, global_batch: int 
         return TensorFlowEngine(model, seed=seed, strategy=strategy, global_batch=global_batch)
     if backend == "jax":
         if strategy is not None:
-            raise ZooError("a tf.distribute strategy was asked for, but Keras runs on JAX; set KERAS_BACKEND=tensorflow")
+            raise ZooError(
+                "a tf.distribute strategy was asked for, but Keras runs on JAX; set KERAS_BACKEND=tensorflow"
+            )
         from zoo.training.jax_engine import JaxEngine
 
         return JaxEngine(model, seed=seed, global_batch=global_batch)
-    raise ZooError(f"Keras runs on {backend!r}, which has no gradient engine; set KERAS_BACKEND to tensorflow or jax")
+    raise ZooError(
+        f"Keras runs on {backend!r}, which has no gradient engine; set KERAS_BACKEND to tensorflow or jax"
+    )
 
 
 def train_step_function(model):

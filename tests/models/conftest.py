@@ -35,7 +35,9 @@ def particle_batch():
 
     def make(count=4, box=16, seed=0):
         rng = np.random.default_rng(seed)
-        ctf = np.tile(np.array([[15000.0, 14000.0, 20.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0]], "float32"), (count, 1))
+        ctf = np.tile(
+            np.array([[15000.0, 14000.0, 20.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0]], "float32"), (count, 1)
+        )
         return {
             "image": rng.normal(size=(count, box, box, 1)).astype("float32"),
             "ctf": ctf,

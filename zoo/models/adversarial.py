@@ -24,7 +24,12 @@ class AdversarialModel(keras.Model):
         super().__init__(name=name)
         self.seed = int(seed)
         self.step_counter = self.add_weight(
-            name="step", shape=(), dtype="int32", initializer="zeros", trainable=False, aggregation="only_first_replica"
+            name="step",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
         )
         self.player_optimizers: dict[str, keras.optimizers.Optimizer] = {}
 
@@ -48,9 +53,6 @@ class AdversarialModel(keras.Model):
         """Tensors that several players share, computed once a step without gradients."""
         return {}
 
-    def after_player(self, player: str) -> None:
-        """Called when a player's variables have moved."""
-
     def update_averages(self) -> None:
         """Move the averaged weights towards the trained ones, at the end of a step."""
 
@@ -58,7 +60,9 @@ class AdversarialModel(keras.Model):
         """One new optimizer per player."""
         raise TypeError(f"{type(self).__name__} makes no optimizers")
 
-    def compile(self, optimizers: dict | None = None, seed: int | None = None, run_eagerly: bool = False, **unused):
+    def compile(
+        self, optimizers: dict | None = None, seed: int | None = None, run_eagerly: bool = False, **unused
+    ):
         """Give each player its optimizer (``make_optimizers`` where ``optimizers`` is None).
 
         Raises ValueError where ``optimizers`` lacks a player.
@@ -67,7 +71,9 @@ class AdversarialModel(keras.Model):
         chosen = optimizers if optimizers is not None else self.make_optimizers()
         missing = [player for player in self.players if player not in chosen]
         if missing:
-            raise ValueError(f"no optimizer for {', '.join(missing)}; the players are {', '.join(self.players)}")
+            raise ValueError(
+                f"no optimizer for {', '.join(missing)}; the players are {', '.join(self.players)}"
+            )
         if seed is not None:
             self.seed = int(seed)
         for player in self.players:

@@ -67,7 +67,9 @@ class FourierGenerator(keras.layers.Layer):
         first = small if thesis else _ball_positions(self.box)
         self.first_kernel = self.add_weight(name="first_kernel", shape=(3, width), initializer=first)
         phase = keras.initializers.RandomUniform(-math.pi, math.pi, seed=103)
-        self.first_bias = self.add_weight(name="first_bias", shape=(width,), initializer=small if thesis else phase)
+        self.first_bias = self.add_weight(
+            name="first_bias", shape=(width,), initializer=small if thesis else phase
+        )
         self.kernels, self.biases = [], []
         for i in range(self.hidden_layers):
             kernel = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=110 + i)
@@ -88,19 +90,25 @@ class FourierGenerator(keras.layers.Layer):
             shape=(self.mapping_width, self.films * 2 * width),
             initializer=keras.initializers.RandomNormal(stddev=0.5 / math.sqrt(self.mapping_width), seed=106),
         )
-        self.film_bias = self.add_weight(name="film_bias", shape=(self.films * 2 * width,), initializer="zeros")
+        self.film_bias = self.add_weight(
+            name="film_bias", shape=(self.films * 2 * width,), initializer="zeros"
+        )
         if self.coordinate_grid:
             # Index units, as the thesis' mesh of 64 points; offset by N//2 when sampled.
             grid = fourier.frequency_grid_3d(self.box) * self.box
             self.grid = self.add_weight(
-                name="coordinate_grid", shape=grid.shape, initializer=lambda shape, dtype=None: ops.cast(grid, dtype)
+                name="coordinate_grid",
+                shape=grid.shape,
+                initializer=lambda shape, dtype=None: ops.cast(grid, dtype),
             )
         if self.shell_amplitude:
             shells = np.arange(self.box, dtype="float32") * 32.0 / self.box
             self.log_amplitude = self.add_weight(
                 name="log_amplitude",
                 shape=(self.box,),
-                initializer=lambda shape, dtype=None: ops.cast(np.log(8.0 / (1.0 + shells)) / _AMPLITUDE_SPEED, dtype),
+                initializer=lambda shape, dtype=None: ops.cast(
+                    np.log(8.0 / (1.0 + shells)) / _AMPLITUDE_SPEED, dtype
+                ),
             )
         self.built = True
 
@@ -193,6 +201,8 @@ def _ball_positions(box: int):
         rng = np.random.default_rng(107)
         direction = rng.normal(size=shape)
         direction /= np.linalg.norm(direction, axis=0)
-        return ops.cast(direction * 0.4 * box * rng.uniform(size=(1, shape[1])) ** (1 / 3), dtype or "float32")
+        return ops.cast(
+            direction * 0.4 * box * rng.uniform(size=(1, shape[1])) ** (1 / 3), dtype or "float32"
+        )
 
     return initialise

@@ -52,7 +52,9 @@ def build_encoder(settings) -> keras.Model:
     pooled = _pool(features, settings)
     if profile is not None:
         pooled = keras.layers.Concatenate(name="features_and_ctf")([pooled, profile])
-        pooled = keras.layers.Dense(128, activation=_leaky(), kernel_initializer=_he(380), name="head")(pooled)
+        pooled = keras.layers.Dense(128, activation=_leaky(), kernel_initializer=_he(380), name="head")(
+            pooled
+        )
     latent = keras.layers.Dense(
         2 * settings.latent_dim,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=390),
@@ -75,7 +77,11 @@ def build_noise_generator(settings):
     if settings.noise_model == "none":
         return None
     noise = ScalableNoise(
-        settings.box, mode=settings.noise_model, filters=settings.noise_filters, seed=500, name="noise_generator"
+        settings.box,
+        mode=settings.noise_model,
+        filters=settings.noise_filters,
+        seed=500,
+        name="noise_generator",
     )
     image = (None, settings.box, settings.box, 1)
     noise.build(image, (None, settings.noise_latent_dim), image)

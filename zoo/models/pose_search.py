@@ -40,7 +40,9 @@ class PoseSearch:
         self.polar = polar.astype("float32")
         self.radius = radius.astype("float32")
         # Area that one polar sample stands for, in units of one Cartesian coefficient.
-        self.area = np.repeat(radius * (2.0 * math.pi / in_plane), half).reshape(rings, half).astype("float32")
+        self.area = (
+            np.repeat(radius * (2.0 * math.pi / in_plane), half).reshape(rings, half).astype("float32")
+        )
         x = np.arange(box) - box // 2
         pixel = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
         phase = -2.0 * math.pi / box * (pixel @ polar.T)
@@ -95,7 +97,9 @@ class PoseSearch:
         # The energy of a slice does not depend on the shift: take the best shift first, the array is large.
         energy = ops.matmul(ctf_radial**2, ops.transpose(ops.reshape(power, (-1, rings))))
         ratio = ops.reshape(ops.max(match, axis=1), (-1, maps, self.views, turns))
-        ratio = ops.reshape(ratio - ops.reshape(energy, (-1, maps, self.views, 1)), (-1, maps, self.views * turns))
+        ratio = ops.reshape(
+            ratio - ops.reshape(energy, (-1, maps, self.views, 1)), (-1, maps, self.views * turns)
+        )
         best = ops.argmax(ratio, axis=-1)
         value = ops.max(ratio, axis=-1)
         shift_index = ops.argmax(ops.take_along_axis(match, best[:, None, :, None], axis=-1)[..., 0], axis=1)
@@ -179,7 +183,9 @@ def _view_frames(views: int) -> np.ndarray:
     """Frames ``(v, 2, 3)`` whose normals are a Fibonacci lattice on the sphere."""
     i = np.arange(views) + 0.5
     polar, azimuth = np.arccos(1.0 - 2.0 * i / views), math.pi * (1.0 + math.sqrt(5.0)) * i
-    normal = np.stack([np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=-1)
+    normal = np.stack(
+        [np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=-1
+    )
     helper = np.where(np.abs(normal[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
     first = np.cross(helper, normal)
     first /= np.linalg.norm(first, axis=1, keepdims=True)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.errors import ZooError
-from zoo.models.adversarial import AdversarialModel, gradient_penalty
+from zoo.models.adversarial import AdversarialModel
 from zoo.models.draws import Draw
 from zoo.models.fourier_generator import FourierGenerator
 from zoo.models.particle_networks import build_camera, build_critic, build_encoder, build_noise_generator
 from zoo.models.pose_search import PoseSearch
 from zoo.models.vaegan3d_config import PRESETS, VAEGAN3DConfig
+from zoo.models.vaegan_losses import VAEGANLosses
 from zoo.ops import fourier
 from zoo.ops.ctf import ctf_2d
 from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
 from zoo.registry import register
-
-_LOG_2PI = math.log(2.0 * math.pi)
 
 
 @register(
@@ -33,7 +31,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
     paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
 )
 @keras.saving.register_keras_serializable("zoo")
-class VAEGAN3D(AdversarialModel):
+class VAEGAN3D(VAEGANLosses, AdversarialModel):
     """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
 
     Takes the values of `VAEGAN3DConfig` as keyword arguments. Batches are dicts with ``image``
@@ -49,7 +47,11 @@ class VAEGAN3D(AdversarialModel):
     """
 
     def __init__(self, name: str | None = None, **config):
-        unknown = sorted(set(config) - {field.name for field in dataclasses.fields(VAEGAN3DConfig)} - {"trainable", "dtype"})
+        unknown = sorted(
+            set(config)
+            - {field.name for field in dataclasses.fields(VAEGAN3DConfig)}
+            - {"trainable", "dtype"}
+        )
         if unknown:
             raise ZooError(f"vaegan3d has no hyperparameter called {unknown[0]!r}")
         config = {k: v for k, v in config.items() if k not in ("trainable", "dtype")}
@@ -93,7 +95,9 @@ class VAEGAN3D(AdversarialModel):
             values["voxel_size_angstrom"] = float(info.voxel_size_angstrom)
         values.update(overrides)
         if info is not None and values["box"] != int(info.box):
-            raise ZooError(f"box={values['box']} was asked for, but the records of {info.path} have box {info.box}")
+            raise ZooError(
+                f"box={values['box']} was asked for, but the records of {info.path} have box {info.box}"
+            )
         return cls(**values)
 
     def get_config(self):
@@ -114,16 +118,24 @@ class VAEGAN3D(AdversarialModel):
     def make_optimizers(self) -> dict:
         """One Adam per player with the decay of the settings."""
         s = self.settings
-        rates = {"critic": s.critic_learning_rate, "encoder": s.encoder_learning_rate, "generator": s.learning_rate}
+        rates = {
+            "critic": s.critic_learning_rate,
+            "encoder": s.encoder_learning_rate,
+            "generator": s.learning_rate,
+        }
         return {
-            player: keras.optimizers.Adam(self._schedule(rate or s.learning_rate), beta_1=s.beta_1, beta_2=s.beta_2)
+            player: keras.optimizers.Adam(
+                self._schedule(rate or s.learning_rate), beta_1=s.beta_1, beta_2=s.beta_2
+            )
             for player, rate in rates.items()
         }
 
     def _schedule(self, rate: float):
         s = self.settings
         if s.learning_rate_decay == "exponential":
-            return keras.optimizers.schedules.ExponentialDecay(rate, s.decay_steps, s.decay_rate, staircase=True)
+            return keras.optimizers.schedules.ExponentialDecay(
+                rate, s.decay_steps, s.decay_rate, staircase=True
+            )
         steps = max(1, s.training_steps)
         return keras.optimizers.schedules.CosineDecay(
             0.1 * rate,
@@ -207,21 +219,19 @@ class VAEGAN3D(AdversarialModel):
         ctf = ctf_2d(safe, self.box, batch["pixel_size_angstrom"])
         return ctf * known + (1.0 - known)
 
-    def _players_batch(self, batch):
-        """The part of the batch that the adversarial terms look at."""
-        return _first(batch, self.settings.adversarial_batch)
-
-    def _fakes(self, batch, draws, generator):
+    def _fakes(self, batch, draws):
         s = self.settings
         count = ops.shape(batch["image"])[0]
         d = {name: draws[name][:count] for name in draws if name.endswith("_fake") or name == "z"}
         shifts = (d["shift_fake"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
         rotations = self._rotations(d["camera_fake"])
-        clean = self.clean_images(generator, d["z"], rotations, self._ctf(batch["ctf_random"], batch), shifts)
+        clean = self.clean_images(
+            self._ramped(draws), d["z"], rotations, self._ctf(batch["ctf_random"], batch), shifts
+        )
         sigma = self.noise_level(d["z_noise_fake"]) if s.noise_model != "none" else None
         return clean, self.add_noise(clean, sigma, d["noise_fake"]), sigma, rotations
 
-    def _reconstructions(self, batch, draws, generator):
+    def _reconstructions(self, batch, draws):
         """Images made from what the encoder (or the search) says of the real ones."""
         s = self.settings
         count = ops.shape(batch["image"])[0]
@@ -234,7 +244,7 @@ class VAEGAN3D(AdversarialModel):
             z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"][:count]
             rotations = self._rotations(draws["camera_rec"][:count])
             shifts = (draws["shift_rec"][:count] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
-        clean = self.clean_images(generator, z, rotations, ctf, shifts)
+        clean = self.clean_images(self._ramped(draws), z, rotations, ctf, shifts)
         sigma = self.noise_level(draws["z_noise_rec"][:count]) if s.noise_model != "none" else None
         return clean, self.add_noise(clean, sigma, draws["noise_rec"][:count]), sigma
 
@@ -244,214 +254,8 @@ class VAEGAN3D(AdversarialModel):
             inputs.append(self._ctf(ctf9, batch)[..., None])
         out = self.encoder(inputs if len(inputs) > 1 else images, training=training)
         mean, log_variance = ops.split(ops.cast(out, "float32"), 2, axis=-1)
-        # Soft limits: a spread below e^-2 is never known from one noisy image, and a hard clip has no gradient.
+        # Soft limits: one noisy image never tells more than a spread of e^-2; a hard clip has no gradient.
         return mean, 4.0 * ops.tanh(log_variance / 4.0)
-
-    # -- the losses -----------------------------------------------------------------------------
-
-    def prepare(self, batch, draws, step):
-        """Pose search (where it is on): a sampled latent, its pose, and the posterior over codes."""
-        if not self.settings.pose_search:
-            return {}
-        s, search = self.settings, self.pose_search
-        images = ops.cast(batch["image"][..., 0], "float32")
-        ctf = self._ctf(batch["ctf"], batch)
-        sigma = self._mean_sigma(draws)
-        cutoff = self._cutoff(step)
-        ratio, frames, shifts = search.search(
-            self.generator,
-            draws["codes"],
-            draws["turn"],
-            images,
-            self._radial_ctf(ctf),
-            sigma,
-            ops.minimum(cutoff, float(search.rings)),
-        )
-        # Gumbel: a sample of the posterior at the annealed temperature.
-        gumbel = -ops.log(-ops.log(draws["pick"] * (1.0 - 2e-6) + 1e-6))
-        chosen = ops.argmax(ratio / self._temperature(step) + gumbel, axis=-1)
-        z = ops.take(draws["codes"], chosen, axis=0)
-        frame = ops.take_along_axis(frames, chosen[:, None, None, None], axis=1)[:, 0]
-        shift = ops.take_along_axis(shifts, chosen[:, None, None], axis=1)[:, 0]
-        target = self._coefficients(images)
-        half_ctf = search.cartesian(ctf, ctf)[0]
-        for _ in range(s.search_refinements):
-            frame, shift = search.refine(self.generator, z, frame, shift, half_ctf, target, cutoff)
-        return {
-            "search_z": z,
-            "search_frames": frame,
-            "search_shifts": shift,
-            "search_posterior": ops.softmax(ratio, axis=-1),
-            "search_codes": draws["codes"],
-            "search_ctf": half_ctf,
-            "search_target_re": target[0],
-            "search_target_im": target[1],
-            "search_sigma": sigma,
-        }
-
-    def player_loss(self, player: str, batch: dict, draws: dict, input_gradient, step):
-        """The loss of one player; see the module's reference for the terms."""
-        if player == "critic":
-            return self._critic_loss(self._players_batch(batch), draws, input_gradient)
-        if player == "encoder":
-            return self._encoder_loss(batch, draws)
-        return self._generator_loss(batch, draws, step)
-
-    def _critic_loss(self, batch, draws, input_gradient):
-        s = self.settings
-        real = ops.cast(batch["image"], "float32")
-        fake = ops.stop_gradient(self._fakes(batch, draws, self.generator)[1])[..., None]
-        rec = ops.stop_gradient(self._reconstructions(batch, draws, self.generator)[1])[..., None]
-        score_real, score_fake, score_rec = (ops.mean(self._score(x)) for x in (real, fake, rec))
-        count = ops.shape(real)[0]
-        penalty = gradient_penalty(self._score, real, fake, draws["mix_fake"][:count], input_gradient)
-        penalty += gradient_penalty(self._score, real, rec, draws["mix_rec"][:count], input_gradient)
-        distance = score_real - 0.5 * (score_fake + score_rec)
-        loss = -2.0 * distance + s.gradient_penalty * penalty
-        return loss, {"wasserstein": distance, "penalty": penalty}
-
-    def _score(self, images):
-        return ops.cast(self.critic(images, training=True)[0], "float32")
-
-    def _features(self, images):
-        return ops.cast(self.critic(images, training=True)[1], "float32")
-
-    def _encoder_loss(self, batch, draws):
-        s = self.settings
-        logs = {}
-        if s.pose_search:
-            part = _first(batch, s.encoder_batch)
-            mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
-            # Wake phase: the codes that explain the image, weighted by their posterior.
-            codes = draws["search_codes"][None]
-            nll = 0.5 * ops.sum(
-                ops.square(codes - mean[:, None]) * ops.exp(-log_variance[:, None]) + log_variance[:, None] + _LOG_2PI,
-                axis=-1,
-            )
-            posterior = draws["search_posterior"][: ops.shape(mean)[0]]
-            wake = ops.mean(ops.sum(posterior * nll, axis=-1))
-            loss = wake
-            logs["encoder_nll"] = wake
-        else:
-            part = batch
-            mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
-            kl = ops.mean(_gaussian_kl(mean, log_variance))
-            clean = self._reconstructions(part, draws, self.generator)[1]
-            real_features = ops.stop_gradient(self._features(ops.cast(part["image"], "float32")))
-            gap = ops.sqrt(
-                ops.sum(ops.square(real_features - self._features(clean[..., None])), axis=(1, 2, 3)) + 1e-12
-            )
-            perceptual = ops.mean(gap)
-            loss = s.kl_weight * kl + s.perceptual_weight * perceptual
-            logs.update(kl=kl, perceptual=perceptual)
-        if s.latent_regression_weight:
-            part = self._players_batch(batch)
-            regression = self._latent_regression(part, draws, self.generator)
-            loss = loss + s.latent_regression_weight * regression
-            logs["latent_error"] = regression
-        if s.pose_search:
-            logs["kl"] = ops.mean(_gaussian_kl(mean, log_variance))
-        return loss, logs
-
-    def _latent_regression(self, batch, draws, generator):
-        """E[−log N(z; E(G(z)))] up to constants: how well z can be read back from generated images."""
-        images = self._fakes(batch, draws, generator)[1]
-        count = ops.shape(batch["image"])[0]
-        mean, log_variance = self._encode(images[..., None], batch["ctf_random"], batch, training=True)
-        error = ops.square(draws["z"][:count] - mean)
-        if not self.settings.pose_search:
-            return ops.mean(ops.sum(error, axis=-1))
-        return 0.5 * ops.mean(ops.sum(error * ops.exp(-log_variance) + log_variance, axis=-1))
-
-    def _generator_loss(self, batch, draws, step):
-        s = self.settings
-        part = self._players_batch(batch)
-        fake_clean, fake, sigma, rotations = self._fakes(part, draws, self.generator)
-        _, rec, _ = self._reconstructions(part, draws, self.generator)
-        adversarial = -ops.mean(self._score(fake[..., None])) - ops.mean(self._score(rec[..., None]))
-        loss = s.adversarial_weight * adversarial
-        logs = {"adversarial": adversarial}
-        if sigma is not None:
-            logs["sigma"] = ops.mean(sigma)
-            if s.diversity_weight:
-                diversity = self._noise_diversity(sigma, draws["z_noise_fake"][: ops.shape(sigma)[0]])
-                loss = loss - s.diversity_weight * diversity
-                logs["diversity"] = diversity
-        if self.camera is not None and s.camera_spread_weight:
-            crowding = self._camera_crowding(rotations)
-            loss = loss + s.camera_spread_weight * crowding
-            logs["camera_crowding"] = crowding
-        if s.latent_regression_weight and not s.pose_search:
-            loss = loss + s.latent_regression_weight * self._latent_regression(part, draws, self.generator)
-        if s.pose_search:
-            fit, chi2 = self._fit(draws, step)
-            loss = loss + s.reconstruction_weight * fit
-            logs["chi2"] = chi2
-        return loss, logs
-
-    def _fit(self, draws, step):
-        """Squared misfit of the searched slices, and the noise level's own likelihood on the residual."""
-        s, search = self.settings, self.pose_search
-        mask = search.weights(self._cutoff(step))
-        re, im = search.slices(
-            self.generator, draws["search_z"], draws["search_frames"], draws["search_shifts"], draws["search_ctf"]
-        )
-        squared = ops.square(draws["search_target_re"] - re) + ops.square(draws["search_target_im"] - im)
-        sigma = draws["search_sigma"]
-        chi2 = ops.mean(ops.sum(squared * mask, axis=-1)) / ops.sum(mask) / (sigma * sigma)
-        loss = chi2
-        if s.noise_model == "gaussian":
-            level = self._mean_sigma(draws)
-            # At the outer frequencies a particle has least power: the noise is known before the maps are.
-            outer = (search.half_plane_radius > 0.375 * self.box).astype("float32")
-            variance = ops.stop_gradient(ops.mean(ops.sum(squared * outer, axis=-1)) / outer.sum())
-            loss = loss + 0.5 * (2.0 * ops.log(level) + variance / (level * level))
-        return loss, chi2
-
-    def _noise_diversity(self, sigma, z_noise):
-        """‖σ(z1) − σ(z2)‖/‖z1 − z2‖ between neighbours in the batch."""
-        other_sigma, other_z = ops.roll(sigma, 1, axis=0), ops.roll(z_noise, 1, axis=0)
-        top = ops.sqrt(ops.sum(ops.square(sigma - other_sigma), axis=(1, 2)) + 1e-12)
-        bottom = ops.sqrt(ops.sum(ops.square(z_noise - other_z), axis=1) + 1e-6)
-        return ops.mean(top / bottom)
-
-    def _camera_crowding(self, rotations):
-        """Log mean kernel between view directions and in-plane frames of the batch: 0 if all are equal."""
-        views = ops.reshape(rotations, (-1, 9))
-        distance = 6.0 - 2.0 * ops.matmul(views, ops.transpose(views))
-        kernel = ops.exp(-distance)
-        count = ops.cast(ops.shape(views)[0], "float32")
-        off = ops.sum(kernel) - ops.sum(ops.diagonal(kernel))
-        return ops.log(off / ops.maximum(count * (count - 1.0), 1.0) + 1e-8)
-
-    # -- schedules and small parts ----------------------------------------------------------------
-
-    def _mean_sigma(self, draws):
-        if self.settings.noise_model != "gaussian":
-            return ops.ones(())
-        return ops.mean(self.noise_level(draws["z_noise_rec"][:8]))
-
-    def _cutoff(self, step):
-        """Largest frequency in use (index units): linear from start to end over the schedule."""
-        s = self.settings
-        done = ops.minimum(ops.cast(step, "float32") / max(1.0, s.frequency_steps * s.training_steps), 1.0)
-        return (s.frequency_start + (s.frequency_end - s.frequency_start) * done) * self.box
-
-    def _temperature(self, step):
-        s = self.settings
-        done = ops.minimum(ops.cast(step, "float32") / max(1.0, s.search_temperature_steps * s.training_steps), 1.0)
-        return 1.0 + (s.search_temperature - 1.0) * (1.0 - done)
-
-    def _coefficients(self, images):
-        re, im = fourier.fft2(images)
-        return self.pose_search.cartesian(re / self.box, im / self.box)
-
-    def _radial_ctf(self, ctf):
-        """CTF ``(b, n, n)`` → its mean over directions at each ring ``(b, rings)``."""
-        return ops.matmul(ops.reshape(ctf, (-1, self.box * self.box)), _ring_means(self.box, self.pose_search.rings))
-
-    def after_player(self, player: str) -> None:
-        """Generator weights are averaged once a step, in `update_averages`."""
 
     def update_averages(self) -> None:
         """Exponential moving average of the generator's weights (decay 0.96 in the thesis)."""
@@ -498,7 +302,9 @@ class VAEGAN3D(AdversarialModel):
         if ctf is None:
             ctf = ops.full((ops.shape(z)[0], 9), float("nan"))
         rotations = euler_to_matrix(euler_deg)
-        return self.clean_images(self.generator_average, z, rotations, self._ctf(ctf, self._pixels(z)))[..., None]
+        return self.clean_images(self.generator_average, z, rotations, self._ctf(ctf, self._pixels(z)))[
+            ..., None
+        ]
 
     def generate(self, z, euler_deg, ctf, noise, z_noise):
         """As `project`, plus the noise generator's noise: ε ``(b, n, n)``, z_n ``(b, 100)``."""
@@ -516,14 +322,19 @@ class VAEGAN3D(AdversarialModel):
         image, z, angles, ctf = (None, n, n, 1), (None, d), (None, 3), (None, 9)
         f32 = "float32"
         return {
-            "encode": (lambda image, ctf: self.encode(image, ctf), {"image": (image, f32), "ctf": (ctf, f32)}),
+            "encode": (
+                lambda image, ctf: self.encode(image, ctf),
+                {"image": (image, f32), "ctf": (ctf, f32)},
+            ),
             "density": (lambda z: {"density": self.density(z)}, {"z": (z, f32)}),
             "project": (
                 lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)},
                 {"z": (z, f32), "euler_deg": (angles, f32), "ctf": (ctf, f32)},
             ),
             "generate": (
-                lambda z, euler_deg, ctf, noise, z_noise: {"image": self.generate(z, euler_deg, ctf, noise, z_noise)},
+                lambda z, euler_deg, ctf, noise, z_noise: {
+                    "image": self.generate(z, euler_deg, ctf, noise, z_noise)
+                },
                 {
                     "z": (z, f32),
                     "euler_deg": (angles, f32),
@@ -535,7 +346,7 @@ class VAEGAN3D(AdversarialModel):
         }
 
     def preview(self, batch: dict) -> dict:
-        """Arrays that a person can judge: real, reconstructed-without-noise and fake images, maps and slices."""
+        """Arrays that a person can judge: real, projected and noisy images, maps and slices."""
         count = min(8, int(batch["image"].shape[0]))
         batch = {name: np.asarray(value)[:count] for name, value in batch.items()}
         rng = np.random.default_rng(0)
@@ -550,7 +361,11 @@ class VAEGAN3D(AdversarialModel):
         maps = ops.convert_to_numpy(self.density(picked))
         middle = self.box // 2
         return {
-            "images": {"real": batch["image"][..., 0], "generated": noisy[..., 0], "projected": clean[..., 0]},
+            "images": {
+                "real": batch["image"][..., 0],
+                "generated": noisy[..., 0],
+                "projected": clean[..., 0],
+            },
             "slices": np.stack([maps[:, middle], maps[:, :, middle], maps[:, :, :, middle]], axis=1),
             "maps": maps,
             "latents": mean,
@@ -559,19 +374,3 @@ class VAEGAN3D(AdversarialModel):
 
 _NO_CTF = (0.0,) * 9
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)
-
-
-def _first(batch: dict, count: int) -> dict:
-    return {name: value[:count] for name, value in batch.items()} if count else batch
-
-
-def _gaussian_kl(mean, log_variance):
-    """KL(N(μ, σ²) ‖ N(0, 1)) per example, in nats."""
-    return 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1.0 - log_variance, axis=-1)
-
-
-def _ring_means(box: int, rings: int) -> np.ndarray:
-    x = np.arange(box) - box // 2
-    radius = np.round(np.sqrt((x[:, None] ** 2) + x[None] ** 2)).reshape(-1)
-    ring = (radius[:, None] == np.arange(1, rings + 1)[None]).astype("float32")
-    return ring / ring.sum(0)

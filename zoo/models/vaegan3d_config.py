@@ -9,12 +9,13 @@ from zoo.errors import ZooError
 class VAEGAN3DConfig:
     """Every hyperparameter of `vaegan3d`; the defaults are the thesis' (§11), its options beyond it are off.
 
-    Beyond the thesis: ``pose_search`` and ``search_*`` (see `zoo.models.pose_search`), ``frequency_*`` (the schedule
-    that the thesis proposes in its discussion), ``latent_regression_weight`` (‖E(G(z)) − z‖²),
-    ``camera_spread_weight`` (views of the trained camera repel each other), ``shift_pixels`` (generated images
-    are shifted too), ``critic_spectral_norm``, rates per player, ``shell_amplitude``, ``film_layers="all"``,
-    ``encoder_sees_ctf`` (the CTF is the encoder's second input image), ``adversarial_batch`` and
-    ``encoder_batch`` (how much of a batch the adversarial terms and the encoder look at; 0 is all).
+    Beyond the thesis: ``pose_search`` and ``search_*`` (see `zoo.models.pose_search`), ``frequency_*`` (the
+    schedule that the thesis proposes in its discussion), ``latent_start`` and ``latent_full`` (z fades in),
+    ``latent_regression_weight`` (‖E(G(z)) − z‖²), ``camera_spread_weight`` (views of the trained camera
+    repel each other), ``shift_pixels`` (generated images are shifted too), ``critic_spectral_norm``, rates
+    per player, ``shell_amplitude``, ``film_layers="all"``, ``encoder_sees_ctf`` (the CTF is a second input),
+    ``adversarial_batch`` and ``encoder_batch`` (how much of a batch the adversarial terms and the encoder
+    see; 0 is all). Schedules are shares of ``training_steps``, whatever number of steps is run.
     """
 
     box: int = 64
@@ -79,6 +80,9 @@ class VAEGAN3DConfig:
     search_temperature: float = 8.0
     search_temperature_steps: float = 0.5
     search_refinements: int = 1
+    # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
+    latent_start: float = 0.0
+    latent_full: float = 0.0
     # Frequency schedule, cycles per pixel; its length as a share of training_steps
     frequency_start: float = 0.5
     frequency_end: float = 0.5
@@ -110,7 +114,9 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ZooError(f"{name}={value}: expected one of {', '.join(known)}")
 
 
-_THESIS = {field: VAEGAN3DConfig.__dataclass_fields__[field].default for field in VAEGAN3DConfig.__dataclass_fields__}
+_THESIS = {
+    field: VAEGAN3DConfig.__dataclass_fields__[field].default for field in VAEGAN3DConfig.__dataclass_fields__
+}
 
 PRESETS: dict[str, dict] = {
     # Algorithm 6: camera-aware, as the thesis proposes; its view distribution collapsed there.
@@ -159,6 +165,8 @@ PRESETS: dict[str, dict] = {
         "learning_rate_decay": "cosine",
         "beta_2": 0.99,
         "pose_search": True,
+        "latent_start": 0.12,
+        "latent_full": 0.27,
         "frequency_start": 0.125,
         "frequency_end": 0.4375,
         "frequency_steps": 0.6,

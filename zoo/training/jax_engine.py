@@ -71,9 +71,6 @@ def train_step(model, variables: list, values: list, batch: dict) -> tuple[list,
         trained, state = optimizer.stateless_apply([values[i] for i in slots], gradients, trained)
         for i, value in zip(where + slots, list(trained) + list(state), strict=True):
             values[i] = value
-        with scope() as stateless:
-            model.after_player(player)
-        collect(stateless)
         logs.update(terms)
     with scope() as stateless:
         model.update_averages()
@@ -92,7 +89,9 @@ class JaxEngine:
         if not model.is_compiled:
             model.compile(seed=seed)
         self._variables = model.state_variables()
-        self._step = jax.jit(lambda values, batch: train_step(model, self._variables, values, batch), donate_argnums=0)
+        self._step = jax.jit(
+            lambda values, batch: train_step(model, self._variables, values, batch), donate_argnums=0
+        )
 
     def step(self, batch: dict) -> dict:
         """Train on one batch (a dict of arrays); the model's variables hold the new state after it."""
@@ -117,13 +116,20 @@ def _is_number(value) -> bool:
     return np.asarray(value).dtype.kind in "fiu" and np.asarray(value).dtype.itemsize <= 4
 
 
-def fit(model, x, epochs: int = 1, steps_per_epoch: int | None = None, callbacks=None, verbose="auto", **unused):
+def fit(
+    model, x, epochs: int = 1, steps_per_epoch: int | None = None, callbacks=None, verbose="auto", **unused
+):
     """`keras.Model.fit` for several optimizers on JAX: batches in, callbacks called, History out."""
     engine = JaxEngine(model, seed=model.seed)
     called = keras.callbacks.CallbackList(
-        callbacks, add_history=True, add_progbar=verbose not in (0, "0"), model=model, verbose=1, epochs=epochs,
+        callbacks,
+        add_history=True,
+        add_progbar=verbose not in (0, "0"),
+        model=model,
+        verbose=1,
+        epochs=epochs,
         steps=steps_per_epoch,
-    )  # fmt: skip
+    )
     model.stop_training = False
     called.on_train_begin()
     iterator = iter(x)

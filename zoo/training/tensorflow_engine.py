@@ -17,7 +17,10 @@ def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
     step = tf.convert_to_tensor(model.step_counter)
     examples = tf.shape(tf.nest.flatten(batch)[0])[0]
     draws = make_draws(model.draw_specs(), model.seed, step, examples, replica, replicas)
-    shared = {name: tf.nest.map_structure(tf.stop_gradient, x) for name, x in model.prepare(batch, draws, step).items()}
+    shared = {
+        name: tf.nest.map_structure(tf.stop_gradient, x)
+        for name, x in model.prepare(batch, draws, step).items()
+    }
     draws = {**draws, **shared}
     logs: dict[str, tf.Tensor] = {}
     for player in model.players:
@@ -29,7 +32,6 @@ def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
             scaled = tf.cast(loss, tf.float32) / replicas
         gradients = tape.gradient(scaled, [v.value for v in variables], unconnected_gradients="zero")
         model.player_optimizers[player].apply(gradients, variables)
-        model.after_player(player)
         logs.update(terms)
     model.update_averages()
     model.step_counter.assign(step + 1)
@@ -75,7 +77,11 @@ class TensorFlowEngine:
         model.seed = int(seed)
         if not model.is_compiled:
             model.compile(seed=seed)
-        self._function = tf.function(self._distributed if strategy is not None else self._single, reduce_retracing=True, autograph=False)
+        self._function = tf.function(
+            self._distributed if strategy is not None else self._single,
+            reduce_retracing=True,
+            autograph=False,
+        )
 
     def _single(self, batch):
         return train_step(self.model, batch)

@@ -1,0 +1,266 @@
+"""The losses of `vaegan3d`'s players, and the schedules they follow (thesis §11, Algorithms 6–8)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from keras import ops
+
+from zoo.models.adversarial import gradient_penalty
+from zoo.ops import fourier
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+class VAEGANLosses:
+    """Mixin of a model with settings, networks and a forward model; each loss is in keras.ops only.
+
+    Critic: Wasserstein distance with gradient penalty on generated and reconstructed images. Encoder: KL and
+    perceptual distance, or with pose search the posterior over codes. Generator, noise and camera: −E[D] of
+    both kinds of images, diversity, and with pose search the misfit of the slices that were found.
+    """
+
+    def prepare(self, batch, draws, step):
+        """Pose search (where it is on): a sampled latent, its pose, and the posterior over codes."""
+        ramp = {"latent_ramp": self._latent_ramp(step)}
+        if not self.settings.pose_search:
+            return ramp
+        s, search = self.settings, self.pose_search
+        generator = self._ramped({**draws, **ramp})
+        images = ops.cast(batch["image"][..., 0], "float32")
+        ctf = self._ctf(batch["ctf"], batch)
+        sigma = self._mean_sigma(draws)
+        cutoff = self._cutoff(step)
+        ratio, frames, shifts = search.search(
+            generator,
+            draws["codes"],
+            draws["turn"],
+            images,
+            self._radial_ctf(ctf),
+            sigma,
+            ops.minimum(cutoff, float(search.rings)),
+        )
+        # Gumbel: a sample of the posterior at the annealed temperature.
+        gumbel = -ops.log(-ops.log(draws["pick"] * (1.0 - 2e-6) + 1e-6))
+        chosen = ops.argmax(ratio / self._temperature(step) + gumbel, axis=-1)
+        z = ops.take(draws["codes"], chosen, axis=0)
+        frame = ops.take_along_axis(frames, chosen[:, None, None, None], axis=1)[:, 0]
+        shift = ops.take_along_axis(shifts, chosen[:, None, None], axis=1)[:, 0]
+        target = self._coefficients(images)
+        half_ctf = search.cartesian(ctf, ctf)[0]
+        for _ in range(s.search_refinements):
+            frame, shift = search.refine(generator, z, frame, shift, half_ctf, target, cutoff)
+        return {
+            **ramp,
+            "search_z": z,
+            "search_frames": frame,
+            "search_shifts": shift,
+            "search_posterior": ops.softmax(ratio, axis=-1),
+            "search_codes": draws["codes"],
+            "search_ctf": half_ctf,
+            "search_target_re": target[0],
+            "search_target_im": target[1],
+            "search_sigma": sigma,
+        }
+
+    def player_loss(self, player: str, batch: dict, draws: dict, input_gradient, step):
+        """The loss of one player; see the module's reference for the terms."""
+        if player == "critic":
+            return self._critic_loss(self._players_batch(batch), draws, input_gradient)
+        if player == "encoder":
+            return self._encoder_loss(batch, draws)
+        return self._generator_loss(batch, draws, step)
+
+    def _critic_loss(self, batch, draws, input_gradient):
+        s = self.settings
+        real = ops.cast(batch["image"], "float32")
+        fake = ops.stop_gradient(self._fakes(batch, draws)[1])[..., None]
+        rec = ops.stop_gradient(self._reconstructions(batch, draws)[1])[..., None]
+        score_real, score_fake, score_rec = (ops.mean(self._score(x)) for x in (real, fake, rec))
+        count = ops.shape(real)[0]
+        penalty = gradient_penalty(self._score, real, fake, draws["mix_fake"][:count], input_gradient)
+        penalty += gradient_penalty(self._score, real, rec, draws["mix_rec"][:count], input_gradient)
+        distance = score_real - 0.5 * (score_fake + score_rec)
+        loss = -2.0 * distance + s.gradient_penalty * penalty
+        return loss, {"wasserstein": distance, "penalty": penalty}
+
+    def _score(self, images):
+        return ops.cast(self.critic(images, training=True)[0], "float32")
+
+    def _features(self, images):
+        return ops.cast(self.critic(images, training=True)[1], "float32")
+
+    def _encoder_loss(self, batch, draws):
+        s = self.settings
+        logs = {}
+        if s.pose_search:
+            part = first_examples(batch, s.encoder_batch)
+            mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
+            # Wake phase: the codes that explain the image, weighted by their posterior.
+            codes = draws["search_codes"][None]
+            nll = 0.5 * ops.sum(
+                ops.square(codes - mean[:, None]) * ops.exp(-log_variance[:, None])
+                + log_variance[:, None]
+                + _LOG_2PI,
+                axis=-1,
+            )
+            posterior = draws["search_posterior"][: ops.shape(mean)[0]]
+            wake = ops.mean(ops.sum(posterior * nll, axis=-1))
+            loss = wake
+            logs["encoder_nll"] = wake
+        else:
+            part = batch
+            mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
+            kl = ops.mean(_gaussian_kl(mean, log_variance))
+            clean = self._reconstructions(part, draws)[1]
+            real_features = ops.stop_gradient(self._features(ops.cast(part["image"], "float32")))
+            gap = ops.sqrt(
+                ops.sum(ops.square(real_features - self._features(clean[..., None])), axis=(1, 2, 3)) + 1e-12
+            )
+            perceptual = ops.mean(gap)
+            loss = s.kl_weight * kl + s.perceptual_weight * perceptual
+            logs.update(kl=kl, perceptual=perceptual)
+        if s.latent_regression_weight:
+            part = self._players_batch(batch)
+            regression = self._latent_regression(part, draws)
+            loss = loss + s.latent_regression_weight * regression
+            logs["latent_error"] = regression
+        if s.pose_search:
+            logs["kl"] = ops.mean(_gaussian_kl(mean, log_variance))
+        return loss, logs
+
+    def _latent_regression(self, batch, draws):
+        """E[−log N(z; E(G(z)))] up to constants: how well z can be read back from generated images."""
+        images = self._fakes(batch, draws)[1]
+        count = ops.shape(batch["image"])[0]
+        mean, log_variance = self._encode(images[..., None], batch["ctf_random"], batch, training=True)
+        error = ops.square(draws["z"][:count] - mean)
+        if not self.settings.pose_search:
+            return ops.mean(ops.sum(error, axis=-1))
+        return 0.5 * ops.mean(ops.sum(error * ops.exp(-log_variance) + log_variance, axis=-1))
+
+    def _generator_loss(self, batch, draws, step):
+        s = self.settings
+        part = self._players_batch(batch)
+        fake_clean, fake, sigma, rotations = self._fakes(part, draws)
+        _, rec, _ = self._reconstructions(part, draws)
+        adversarial = -ops.mean(self._score(fake[..., None])) - ops.mean(self._score(rec[..., None]))
+        loss = s.adversarial_weight * adversarial
+        logs = {"adversarial": adversarial}
+        if sigma is not None:
+            logs["sigma"] = ops.mean(sigma)
+            if s.diversity_weight:
+                diversity = self._noise_diversity(sigma, draws["z_noise_fake"][: ops.shape(sigma)[0]])
+                loss = loss - s.diversity_weight * diversity
+                logs["diversity"] = diversity
+        if self.camera is not None and s.camera_spread_weight:
+            crowding = self._camera_crowding(rotations)
+            loss = loss + s.camera_spread_weight * crowding
+            logs["camera_crowding"] = crowding
+        if s.latent_regression_weight and not s.pose_search:
+            loss = loss + s.latent_regression_weight * self._latent_regression(part, draws)
+        if s.pose_search:
+            fit, chi2 = self._fit(draws, step)
+            loss = loss + s.reconstruction_weight * fit
+            logs["chi2"] = chi2
+        return loss, logs
+
+    def _fit(self, draws, step):
+        """Squared misfit of the searched slices, and the noise level's own likelihood on the residual."""
+        s, search = self.settings, self.pose_search
+        mask = search.weights(self._cutoff(step))
+        re, im = search.slices(
+            self._ramped(draws),
+            draws["search_z"],
+            draws["search_frames"],
+            draws["search_shifts"],
+            draws["search_ctf"],
+        )
+        squared = ops.square(draws["search_target_re"] - re) + ops.square(draws["search_target_im"] - im)
+        sigma = draws["search_sigma"]
+        chi2 = ops.mean(ops.sum(squared * mask, axis=-1)) / ops.sum(mask) / (sigma * sigma)
+        loss = chi2
+        if s.noise_model == "gaussian":
+            level = self._mean_sigma(draws)
+            # At the outer frequencies a particle has least power: the noise is known before the maps are.
+            outer = (search.half_plane_radius > 0.375 * self.box).astype("float32")
+            variance = ops.stop_gradient(ops.mean(ops.sum(squared * outer, axis=-1)) / outer.sum())
+            loss = loss + 0.5 * (2.0 * ops.log(level) + variance / (level * level))
+        return loss, chi2
+
+    def _noise_diversity(self, sigma, z_noise):
+        """‖σ(z1) − σ(z2)‖/‖z1 − z2‖ between neighbours in the batch."""
+        other_sigma, other_z = ops.roll(sigma, 1, axis=0), ops.roll(z_noise, 1, axis=0)
+        top = ops.sqrt(ops.sum(ops.square(sigma - other_sigma), axis=(1, 2)) + 1e-12)
+        bottom = ops.sqrt(ops.sum(ops.square(z_noise - other_z), axis=1) + 1e-6)
+        return ops.mean(top / bottom)
+
+    def _camera_crowding(self, rotations):
+        """Log mean kernel between view directions and in-plane frames of the batch: 0 if all are equal."""
+        views = ops.reshape(rotations, (-1, 9))
+        distance = 6.0 - 2.0 * ops.matmul(views, ops.transpose(views))
+        kernel = ops.exp(-distance)
+        count = ops.cast(ops.shape(views)[0], "float32")
+        off = ops.sum(kernel) - ops.sum(ops.diagonal(kernel))
+        return ops.log(off / ops.maximum(count * (count - 1.0), 1.0) + 1e-8)
+
+    def _players_batch(self, batch):
+        """The part of the batch that the adversarial terms look at."""
+        return first_examples(batch, self.settings.adversarial_batch)
+
+    def _mean_sigma(self, draws):
+        if self.settings.noise_model != "gaussian":
+            return ops.ones(())
+        return ops.mean(self.noise_level(draws["z_noise_rec"][:8]))
+
+    def _cutoff(self, step):
+        """Largest frequency in use (index units): linear from start to end over the schedule."""
+        s = self.settings
+        done = ops.minimum(ops.cast(step, "float32") / max(1.0, s.frequency_steps * s.training_steps), 1.0)
+        return (s.frequency_start + (s.frequency_end - s.frequency_start) * done) * self.box
+
+    def _latent_ramp(self, step):
+        """How much of z the generator sees: 0 until latent_start, 1 from latent_full."""
+        s = self.settings
+        if s.latent_full <= 0.0:
+            return ops.ones(())
+        done = ops.cast(step, "float32") / max(1.0, s.training_steps)
+        return ops.clip((done - s.latent_start) / max(s.latent_full - s.latent_start, 1e-6), 0.0, 1.0)
+
+    def _ramped(self, draws):
+        """The generator as the players see it: of z only what the ramp lets through."""
+        return lambda frequency, z: self.generator(frequency, z * draws["latent_ramp"])
+
+    def _temperature(self, step):
+        s = self.settings
+        done = ops.minimum(
+            ops.cast(step, "float32") / max(1.0, s.search_temperature_steps * s.training_steps), 1.0
+        )
+        return 1.0 + (s.search_temperature - 1.0) * (1.0 - done)
+
+    def _coefficients(self, images):
+        re, im = fourier.fft2(images)
+        return self.pose_search.cartesian(re / self.box, im / self.box)
+
+    def _radial_ctf(self, ctf):
+        """CTF ``(b, n, n)`` → its mean over directions at each ring ``(b, rings)``."""
+        return ops.matmul(
+            ops.reshape(ctf, (-1, self.box * self.box)), _ring_means(self.box, self.pose_search.rings)
+        )
+
+
+def first_examples(batch: dict, count: int) -> dict:
+    return {name: value[:count] for name, value in batch.items()} if count else batch
+
+
+def _gaussian_kl(mean, log_variance):
+    """KL(N(μ, σ²) ‖ N(0, 1)) per example, in nats."""
+    return 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1.0 - log_variance, axis=-1)
+
+
+def _ring_means(box: int, rings: int) -> np.ndarray:
+    x = np.arange(box) - box // 2
+    radius = np.round(np.sqrt((x[:, None] ** 2) + x[None] ** 2)).reshape(-1)
+    ring = (radius[:, None] == np.arange(1, rings + 1)[None]).astype("float32")
+    return ring / ring.sum(0)
