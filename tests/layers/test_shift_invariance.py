@@ -18,7 +18,8 @@ def digits_in_a_box(count, box=64):
     return images
 
 
-def encoder(box=64, canonical=False, exact=True, blur=False):
+def encoder(box=64, canonical=False, blur=False):
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((box, box, 1))
     x = layers.CanonicalShift2D()(inputs) if canonical else inputs
     x = layers.GaborBank(2, kernel_size=7)(x)
@@ -27,12 +28,12 @@ def encoder(box=64, canonical=False, exact=True, blur=False):
         x = keras_layers.BatchNormalization()(x)
         x = keras_layers.LeakyReLU(0.2)(x)
         x = layers.AdaptivePolyphase2D(blur=blur)(x)
-    x = layers.InvariantGlobalPooling2D()(x) if exact else keras_layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, x)
+    return keras.Model(inputs, layers.InvariantGlobalPooling2D()(x))
 
 
 def control(box=64):
     """The usual network: zero padding, maximum pooling, average pooling."""
+    keras.utils.set_random_seed(0)
     inputs = x = keras.Input((box, box, 1))
     for filters in (8, 8, 8):
         x = keras_layers.Conv2D(filters, 3, padding="same")(x)
@@ -89,11 +90,11 @@ def test_noise_images_need_the_canonical_frame_for_the_last_bit():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(16))
-def test_all_shifts_of_a_hundred_digits(part):
-    """All 64×64 cyclic shifts of 100 digits, 256 at a time."""
-    shifts = list(np.ndindex(64, 64))[256 * part : 256 * (part + 1)]
-    distance, spread = largest_distance(encoder(), digits_in_a_box(100), shifts)
+@pytest.mark.parametrize("rows", range(0, 64, 4))
+def test_all_shifts_of_a_hundred_digits(rows):
+    """All 64×64 cyclic shifts of 100 digits, four rows of shifts at a time."""
+    shifts = [(y, x) for y in range(rows, rows + 4) for x in range(64)]
+    distance, spread = largest_distance(encoder(canonical=True), digits_in_a_box(100), shifts)
     assert distance == 0.0 and spread > 1e-4
 
 
