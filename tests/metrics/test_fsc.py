@@ -81,7 +81,8 @@ def test_curve_equals_relion_postprocess(tmp_path, box):
     write_volume(tmp_path / "half2_unfil.mrc", b, 3.0)
     # relion_postprocess wants a mask for its FSC table; its unmasked column is what is compared
     write_volume(tmp_path / "mask.mrc", np.ones_like(a), 3.0)
-    command = "relion_postprocess --i half1_unfil.mrc --mask mask.mrc --angpix 3 --o post/post --autob_lowres 20"
+    command = "relion_postprocess --i half1_unfil.mrc --mask mask.mrc --angpix 3 --o post/post"
+    command += " --autob_lowres 20"
     (tmp_path / "post").mkdir()
     subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     table = starfile.read(tmp_path / "post" / "post.star")["fsc"]

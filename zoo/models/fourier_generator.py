@@ -8,12 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.registered import Float32Layer
 from zoo.ops import fourier
 from zoo.ops.interpolation import sample_trilinear
 
 
 @keras.saving.register_keras_serializable("zoo")
-class FourierGenerator(keras.layers.Layer):
+class FourierGenerator(Float32Layer):
     """z and frequency → Fourier coefficient of the density, with Hermitian symmetry by construction.
 
     ``call(frequency (b, m, 3), z (b, d))`` → (re, im) ``(b, m)``; frequency is xyz in index units (1 =
