@@ -77,7 +77,9 @@ def cluster(
     folder: Run,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for tables, maps and figures.")],
     data: Data = None,
-    method: Annotated[str, typer.Option(help="umap-hdbscan or kmeans.")] = "umap-hdbscan",
+    method: Annotated[
+        str, typer.Option(help="auto, umap-hdbscan, hdbscan (of the latents themselves) or kmeans.")
+    ] = "auto",
     clusters: Annotated[
         int | None, typer.Option("--clusters", metavar="K", help="Number of clusters, for kmeans.")
     ] = None,

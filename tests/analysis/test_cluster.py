@@ -83,7 +83,7 @@ def test_no_scores_without_two_labels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "dbscan"}, "unknown clustering method 'dbscan', expected one of umap-hdbscan, kmeans"),
+        ({"method": "dbscan"}, "method 'dbscan', expected one of auto, umap-hdbscan, hdbscan, kmeans"),
         ({"method": "kmeans"}, "pass --clusters K"),
         ({"method": "kmeans", "clusters": 1000}, "1000 clusters of 600 particles"),
         ({"clusters": 3}, "is for --method kmeans"),
@@ -113,3 +113,17 @@ def test_kmeans_of_very_few_particles_needs_no_umap():
         np.eye(4, 6) * 3, settings=clusters.ClusterSettings("kmeans", clusters=2)
     )
     assert found.count == 2 and found.embedding.shape == (4, 2)
+
+
+def test_two_latents_are_not_reduced():
+    """Three classes along one line: HDBSCAN of the latents finds them, in the latents' own plane."""
+    rng = np.random.default_rng(3)
+    label = np.repeat([0, 1, 2], 200)
+    along = rng.normal(size=600) * 0.15 + label
+    z = np.stack([along, 0.8 * along + 0.01 * rng.normal(size=600)], axis=1).astype(np.float32)
+    found = clusters.cluster_latents(z, label)
+    assert found.settings.method == "hdbscan"
+    assert found.count == 3
+    assert found.scores["nmi"] > 0.9
+    np.testing.assert_array_equal(found.embedding, z)
+    assert clusters.cluster_latents(np.concatenate([z, z], axis=1)).settings.method == "umap-hdbscan"

@@ -1,11 +1,11 @@
-"""Find the classes in a latent space: UMAP → HDBSCAN, or K-means.
+"""Find the classes in a latent space: UMAP → HDBSCAN, HDBSCAN of the latents themselves, or K-means.
 
 Thesis §11: UMAP to 2-D (30 neighbours, min_dist 0.0), then HDBSCAN (min_samples 10,
 min_cluster_size 900 of 30,000 particles). UMAP: McInnes et al. 2018; HDBSCAN: Campello et al. 2013.
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,17 +15,19 @@ UNASSIGNED = -1
 SMALLEST_CLUSTER_SHARE = 0.03  # 900 of 30,000
 SMALLEST_CLUSTER = 10
 SMALLEST_UMAP = 5  # particles
-METHODS = ("umap-hdbscan", "kmeans")
+METHODS = ("auto", "umap-hdbscan", "hdbscan", "kmeans")
 
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How to cluster: ``umap-hdbscan`` finds the number of clusters, ``kmeans`` needs ``clusters``.
+    """How to cluster: ``umap-hdbscan`` and ``hdbscan`` find the number, ``kmeans`` needs ``clusters``.
 
+    ``hdbscan`` works on the latents themselves. ``auto`` takes it where there are at most two latents: there
+    is nothing for UMAP to reduce, and it would cut a line of latents into pieces; otherwise ``umap-hdbscan``.
     ``min_cluster_size`` None means three per cent of the particles, at least 10.
     """
 
-    method: str = "umap-hdbscan"
+    method: str = "auto"
     clusters: int | None = None
     neighbours: int = 30
     min_dist: float = 0.0
@@ -44,7 +46,8 @@ class ClusterSettings:
                 f"--clusters {self.clusters} is for --method kmeans; HDBSCAN finds the number itself"
             )
         else:
-            _check_umap(count, self.neighbours)
+            if self.method != "hdbscan":
+                _check_umap(count, self.neighbours)
             _check_hdbscan(count, self.min_samples, self.smallest(count))
 
     def smallest(self, count: int) -> int:
@@ -147,18 +150,22 @@ def number_by_size(cluster) -> np.ndarray:
 def cluster_latents(z, label=None, settings: ClusterSettings | None = None) -> Clustering:
     """Cluster latents z (n, d) and score the result against `label` (n,) where at least two are known.
 
-    K-means works on z itself, HDBSCAN on the UMAP embedding; both are drawn in that embedding.
+    K-means and ``hdbscan`` work on z itself, ``umap-hdbscan`` on the UMAP embedding. Clusters are drawn in
+    that embedding, two latents as they are.
     Raises ZooError for settings that do not fit, or if no cluster is found.
     """
     settings = settings or ClusterSettings()
     z = np.asarray(z, np.float32)
     settings.check(len(z))
+    if settings.method == "auto":
+        settings = replace(settings, method="hdbscan" if z.shape[1] <= 2 else "umap-hdbscan")
     embedding = _embedding(z, settings)
     if settings.method == "kmeans":
         cluster = cluster_kmeans(z, settings.clusters, settings.random_state)
     else:
         size = settings.smallest(len(z))
-        cluster = cluster_hdbscan(embedding, settings.min_samples, size)
+        points = z if settings.method == "hdbscan" else embedding
+        cluster = cluster_hdbscan(points, settings.min_samples, size)
         if cluster.max(initial=UNASSIGNED) < 0:
             raise ZooError(
                 f"HDBSCAN found no cluster in {len(z)} particles (min_cluster_size {size}, min_samples "
@@ -170,7 +177,7 @@ def cluster_latents(z, label=None, settings: ClusterSettings | None = None) -> C
 
 
 def _embedding(z, settings: ClusterSettings) -> np.ndarray:
-    if len(z) >= SMALLEST_UMAP:
+    if len(z) >= SMALLEST_UMAP and not (settings.method == "hdbscan" and z.shape[1] <= 2):
         return embed_umap(z, settings.neighbours, settings.min_dist, settings.random_state)
     flat = np.zeros((len(z), 2), np.float32)
     flat[:, : min(2, z.shape[1])] = z[:, :2]
