@@ -132,7 +132,9 @@ def write_report(
     title = ", ".join(
         f"{name} {value:.3f}" for name, value in clustering.scores.items() if name in ("nmi", "ari")
     )
-    save_scatter(folder / "latent.png", clustering.embedding, clustering.cluster, latents.label, title)
+    as_they_are = clustering.settings.method == "hdbscan" and latents.z_mean.shape[1] <= 2
+    axis = "latent" if as_they_are else "UMAP"
+    save_scatter(folder / "latent.png", clustering.embedding, clustering.cluster, latents.label, title, axis)
     summaries = [_summary(cluster, latents, clustering) for cluster in range(clustering.count)]
     if truths is not None:
         names, true_maps = truths

@@ -6,8 +6,11 @@ from zoo.analysis.maps import cluster_colour
 from zoo.data.files import atomic_path
 
 
-def save_scatter(path, embedding, cluster, label=None, title: str = "") -> None:
-    """Scatter of an embedding (n, 2), coloured by cluster and, where known, by label (second panel)."""
+def save_scatter(path, embedding, cluster, label=None, title: str = "", axis: str = "UMAP") -> None:
+    """Scatter of an embedding (n, 2), coloured by cluster and, where known, by label (second panel).
+
+    ``axis`` names the coordinates: "UMAP", or "latent" where two latents are drawn as they are.
+    """
     panels = [("cluster", np.asarray(cluster))]
     if label is not None and (np.asarray(label) >= 0).any():
         panels.append(("label", np.asarray(label)))
@@ -15,7 +18,8 @@ def save_scatter(path, embedding, cluster, label=None, title: str = "") -> None:
     for index, (name, values) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
         _scatter(axes, np.asarray(embedding), values, name)
-        axes.set(xlabel="UMAP 1", ylabel="UMAP 2", title=f"by {name}", aspect="equal", adjustable="datalim")
+        axes.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2", title=f"by {name}")
+        axes.set(aspect="equal", adjustable="datalim")
     if title:
         figure.suptitle(title)
     _save(figure, path)
