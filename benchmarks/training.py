@@ -5,7 +5,8 @@ camera, no pose search). Before anything is timed it gets our weights and random
 counts, outputs, losses and gradient norms are compared: a step of other networks would be no comparison.
 Both programs then stay open, on the same CPUs and with as many threads, and take turns of a few steps each,
 so that a machine that becomes slower does so for both. The median step counts. The batch is in memory:
-reading is not part of it.
+reading is not part of it. Other programs on the same CPUs spoil the ratio (PyTorch's threads wait for each
+other in every operation, and suffer most): the CPU time beside each step shows it, and a line says so.
 
     python benchmarks/training.py --peer-python /path/to/venv/with/torch/bin/python
 """
@@ -88,7 +89,7 @@ def compare(name: str, overrides: dict, options: argparse.Namespace) -> None:
                 compare_networks(programs, folder)
             for program in programs.values():
                 program.steps(options.warm_up)
-            seconds: dict[str, list[float]] = {program: [] for program in programs}
+            seconds: dict[str, list] = {program: [] for program in programs}
             for _ in range(options.turns):
                 for program in programs:
                     seconds[program] += programs[program].steps(options.steps)
@@ -98,16 +99,23 @@ def compare(name: str, overrides: dict, options: argparse.Namespace) -> None:
     report(seconds, programs, options)
 
 
-def report(seconds: dict[str, list[float]], programs: dict, options: argparse.Namespace) -> None:
-    median = {program: statistics.median(values) for program, values in seconds.items()}
-    for program, value in median.items():
-        spread = f"{min(seconds[program]):.2f} … {max(seconds[program]):.2f}"
+def report(seconds: dict[str, list], programs: dict, options: argparse.Namespace) -> None:
+    """seconds: program → (wall-clock, CPU) seconds of each timed step."""
+    median = {}
+    for program, steps in seconds.items():
+        wall, cpu = zip(*steps, strict=True)
+        median[program] = statistics.median(wall)
         label = f"{program} {programs[program].ready['version']}"
-        print(f"  {label:22s} {options.batch_size / value:8.2f} images/s  (step {value:.2f} s, {spread})")
+        rate = options.batch_size / median[program]
+        step = f"step {median[program]:.2f} s, {min(wall):.2f} … {max(wall):.2f}"
+        print(f"  {label:22s} {rate:8.2f} images/s  ({step}; CPU {statistics.median(cpu):.2f} s)")
     if "PyTorch" in median:
         print(f"  ratio {median['PyTorch'] / median['zoo']:.2f} (zoo / PyTorch)")
     else:
         print("  no ratio: give --peer-python (or ZOO_PEER_PYTHON), a Python that has PyTorch")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > options.threads + 1.0:
+        print(f"  load average {load:.1f}, of which {options.threads} our own: do not trust these times")
 
 
 class Program:
@@ -121,8 +129,8 @@ class Program:
         )
         self.ready = self._answer()
 
-    def steps(self, count: int) -> list[float]:
-        """Seconds of each of ``count`` steps."""
+    def steps(self, count: int) -> list[list[float]]:
+        """Wall-clock and CPU seconds of each of ``count`` steps."""
         self.process.stdin.write(f"{count}\n")
         self.process.stdin.flush()
         return self._answer()
@@ -202,9 +210,9 @@ def worker(folder: Path, threads: int) -> None:
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             logs = {name: float(value) for name, value in engine.step(batch).items()}
-            seconds.append(time.perf_counter() - started)
+            seconds.append((time.perf_counter() - started, time.process_time() - cpu))
             if not all(map(np.isfinite, logs.values())):
                 raise SystemExit(f"losses are no longer finite: {logs}")
         print(json.dumps(seconds), flush=True)

@@ -7,8 +7,8 @@ and no pose search. Needs PyTorch and NumPy only. Run by the benchmark:
 
 FOLDER holds ``settings.json``, ``weights.npz`` (Keras' own, one array per variable), ``batch.npz`` and
 ``draws.npz``. The program writes ``torch_check.npz`` (outputs, losses and gradient norms for those draws),
-prints one JSON line of parameter counts, then answers each line "N" on stdin with the seconds of each of N
-steps.
+prints one JSON line of parameter counts, then answers each line "N" on stdin with (wall-clock seconds, CPU
+seconds) of each of N steps.
 """
 
 from __future__ import annotations
@@ -367,9 +367,9 @@ def main() -> None:
     for line in sys.stdin:
         seconds = []
         for _ in range(int(line)):
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             losses = {name: float(value.detach()) for name, value in model.train_step(batch).items()}
-            seconds.append(time.perf_counter() - started)
+            seconds.append((time.perf_counter() - started, time.process_time() - cpu))
             if not all(map(math.isfinite, losses.values())):
                 raise SystemExit(f"losses are no longer finite: {losses}")
         print(json.dumps(seconds), flush=True)
