@@ -6,6 +6,7 @@ import pytest
 
 from zoo.models.fourier_generator import FourierGenerator
 from zoo.models.pose_search import PoseSearch, orthonormal_frame
+from zoo.ops.rotations import quaternion_to_matrix
 
 BOX = 32
 
@@ -98,3 +99,24 @@ def test_frames_stay_orthonormal():
 def test_grids_that_cannot_be_are_refused(arguments):
     with pytest.raises(ValueError):
         PoseSearch(BOX, views=10, shift_pixels=1.0, **arguments)
+
+
+def test_jitter_moves_the_pose_but_not_the_likelihood(scene):
+    """No jitter and zeros agree; where the jitter outweighs the images, it alone decides the pose."""
+    generator, search, images, codes, _, _, _, _ = scene
+    radial = np.full((4, search.rings), 0.7, "float32")
+    turn = np.array([0.5, -0.4, 0.6, 0.3], "float32")
+    arguments = (generator, codes, turn, images[:4], radial, 1.0, 8.0)
+    plain = [keras.ops.convert_to_numpy(x) for x in search.search(*arguments)]
+    poses = search.views * search.in_plane
+    zeros = search.search(*arguments, jitter=np.zeros((4, poses), "float32"))
+    for a, b in zip(plain, zeros, strict=True):
+        np.testing.assert_array_equal(a, keras.ops.convert_to_numpy(b))
+    jitter = np.zeros((4, poses), "float32")
+    jitter[:, 7 * search.in_plane] = 1e6
+    value, frames, _ = (keras.ops.convert_to_numpy(x) for x in search.search(*arguments, jitter=jitter))
+    np.testing.assert_array_equal(value, plain[0])
+    np.testing.assert_allclose(frames, np.broadcast_to(frames[:1, :1], frames.shape), atol=1e-6)
+    # View 7 of the turned grid, not turned in the plane.
+    matrix = keras.ops.convert_to_numpy(quaternion_to_matrix(turn))
+    np.testing.assert_allclose(frames[0, 0], search.frames[7] @ matrix, atol=1e-5)

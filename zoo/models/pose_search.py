@@ -59,13 +59,15 @@ class PoseSearch:
         self.half_plane_index = np.flatnonzero(kept).astype("int32")
         self.half_plane_radius = np.sqrt((self.half_plane**2).sum(1)).astype("float32")
 
-    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff):
+    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None):
         """Best pose of each code for each image.
 
         codes ``(k, d)``; turn ``(4,)`` a quaternion; images ``(b, n, n)``; ctf_radial ``(b, rings)``; sigma:
-        noise standard deviation; cutoff: largest ring in use (soft edge). Returns the log-likelihood
-        ratio against pure noise ``(b, k)``, frames ``(b, k, 2, 3)`` (the first two rows of RELION's A) and
-        the content's shifts ``(b, k, 2)`` in pixels.
+        noise standard deviation; cutoff: largest ring in use (soft edge). jitter ``(b, views·in_plane)`` is
+        added to the log-likelihoods before the best pose is taken: with temperature times Gumbel noise the
+        pose is a sample of the posterior. Returns the log-likelihood ratio against pure noise ``(b, k)``,
+        frames ``(b, k, 2, 3)`` (the first two rows of RELION's A) and the content's shifts ``(b, k, 2)`` in
+        pixels.
         """
         rings, half, turns = self.rings, self.in_plane // 2, self.in_plane
         shape = ops.shape(images)
@@ -100,8 +102,8 @@ class PoseSearch:
         ratio = ops.reshape(
             ratio - ops.reshape(energy, (-1, maps, self.views, 1)), (-1, maps, self.views * turns)
         )
-        best = ops.argmax(ratio, axis=-1)
         value = ops.max(ratio, axis=-1)
+        best = ops.argmax(ratio if jitter is None else ratio + jitter[:, None], axis=-1)
         shift_index = ops.argmax(ops.take_along_axis(match, best[:, None, :, None], axis=-1)[..., 0], axis=1)
         angle = ops.cast(best % turns, "float32") * (2.0 * math.pi / turns)
         frame = ops.take(frames, best // turns, axis=0)

@@ -168,6 +168,8 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
             specs["codes"] = Draw((s.search_codes, s.latent_dim), per_example=False)
             specs["turn"] = Draw((4,), per_example=False)
             specs["pick"] = Draw((s.search_codes,), "uniform")
+            if s.search_sample_poses:
+                specs["pick_pose"] = Draw((s.search_views * s.search_in_plane,), "uniform")
         return specs
 
     # -- the forward model ----------------------------------------------------------------------

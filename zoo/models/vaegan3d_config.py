@@ -80,6 +80,7 @@ class VAEGAN3DConfig:
     search_temperature: float = 8.0
     search_temperature_steps: float = 0.5
     search_refinements: int = 1
+    search_sample_poses: bool = False
     # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
     latent_start: float = 0.0
     latent_full: float = 0.0

@@ -40,10 +40,10 @@ class VAEGANLosses:
             self._radial_ctf(ctf),
             sigma,
             ops.minimum(cutoff, float(search.rings)),
+            jitter=self._temperature(step) * gumbel(draws["pick_pose"]) if s.search_sample_poses else None,
         )
-        # Gumbel: a sample of the posterior at the annealed temperature.
-        gumbel = -ops.log(-ops.log(draws["pick"] * (1.0 - 2e-6) + 1e-6))
-        chosen = ops.argmax(ratio / self._temperature(step) + gumbel, axis=-1)
+        # A sample of the posterior over codes at the annealed temperature.
+        chosen = ops.argmax(ratio / self._temperature(step) + gumbel(draws["pick"]), axis=-1)
         z = ops.take(draws["codes"], chosen, axis=0)
         frame = ops.take_along_axis(frames, chosen[:, None, None, None], axis=1)[:, 0]
         shift = ops.take_along_axis(shifts, chosen[:, None, None], axis=1)[:, 0]
@@ -248,6 +248,11 @@ class VAEGANLosses:
         return ops.matmul(
             ops.reshape(ctf, (-1, self.box * self.box)), _ring_means(self.box, self.pose_search.rings)
         )
+
+
+def gumbel(uniform):
+    """Uniform numbers in [0, 1) → Gumbel noise: argmax of logits plus it is a sample of their softmax."""
+    return -ops.log(-ops.log(uniform * (1.0 - 2e-6) + 1e-6))
 
 
 def first_examples(batch: dict, count: int) -> dict:
