@@ -84,7 +84,7 @@ def compare(name: str, overrides: dict, options: argparse.Namespace) -> None:
             if options.peer_python:
                 theirs = [options.peer_python, str(PEER), str(folder), threads]
                 programs["PyTorch"] = Program("PyTorch", theirs)
-            print(f"{name}, batch {options.batch_size}, {threads} threads")
+            print(f"{name}, batch {options.batch_size}, {threads} threads", flush=True)
             if options.peer_python:
                 compare_networks(programs, folder)
             for program in programs.values():
@@ -108,7 +108,7 @@ def report(seconds: dict[str, list], programs: dict, options: argparse.Namespace
         label = f"{program} {programs[program].ready['version']}"
         rate = options.batch_size / median[program]
         step = f"step {median[program]:.2f} s, {min(wall):.2f} … {max(wall):.2f}"
-        print(f"  {label:22s} {rate:8.2f} images/s  ({step}; CPU {statistics.median(cpu):.2f} s)")
+        print(f"  {label:22s} {rate:8.2f} images/s  ({step}; CPU {statistics.median(cpu):.2f} s)", flush=True)
     if "PyTorch" in median:
         print(f"  ratio {median['PyTorch'] / median['zoo']:.2f} (zoo / PyTorch)")
     else:
