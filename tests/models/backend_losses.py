@@ -42,7 +42,9 @@ def losses_and_gradients(model, batch, draws, step):
             moved = model.player_variables(player)
 
             def loss_of(values, player=player, moved=moved):
-                with keras.StatelessScope(state_mapping=list(zip(moved, values, strict=True))):
+                state = {id(v): (v, v.value) for v in model.variables}
+                state.update({id(v): (v, value) for v, value in zip(moved, values, strict=True)})
+                with keras.StatelessScope(state_mapping=list(state.values())):
                     return model.player_loss(player, batch, {**draws, **shared}, input_gradient, step)[0]
 
             out[player] = jax.value_and_grad(loss_of)([v.value for v in moved])

@@ -136,12 +136,16 @@ def test_full_disk_is_one_line_and_exit_code_2(stack, tmp_path):
 
 @pytest.mark.parametrize("number, code, processes", [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
 def test_a_stopped_run_leaves_no_temporary_files_and_goes_on(sparse_stack, tmp_path, number, code, processes):
-    out = tmp_path / "set"
-    process = start(sparse_stack, out, "--box", 64, "--processes", processes, start_new_session=True)
-    while not list(out.glob("*.tfrecord")) and process.poll() is None:
-        time.sleep(0.02)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    for attempt in range(5):
+        out = tmp_path / f"set{attempt}"
+        process = start(sparse_stack, out, "--box", 64, "--processes", processes, start_new_session=True)
+        while not list(out.glob("*.tfrecord")) and process.poll() is None:
+            time.sleep(0.005)
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        # On a busy machine this process may sleep until the packing has ended: then nothing was stopped.
+        if process.returncode != 0:
+            break
     assert process.returncode == code and "Traceback" not in errors
     assert not list(out.glob("**/*.part")) and not (out / "info.json").exists()
     written = len(list(out.glob("*.tfrecord")))

@@ -184,7 +184,8 @@ class VAEGANLosses:
         if s.noise_model == "gaussian":
             level = self._mean_sigma(draws)
             # At the outer frequencies a particle has least power: the noise is known before the maps are.
-            outer = (search.half_plane_radius > 0.375 * self.box).astype("float32")
+            radius = search.half_plane_radius
+            outer = (radius > 0.85 * radius.max()).astype("float32")
             variance = ops.stop_gradient(ops.mean(ops.sum(squared * outer, axis=-1)) / outer.sum())
             loss = loss + 0.5 * (2.0 * ops.log(level) + variance / (level * level))
         return loss, chi2
