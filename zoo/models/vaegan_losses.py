@@ -170,6 +170,7 @@ class VAEGANLosses:
         """Squared misfit of the searched slices, and the noise level's own likelihood on the residual."""
         s, search = self.settings, self.pose_search
         mask = search.weights(self._cutoff(step))
+        emphasis = mask * (search.half_plane_radius / search.half_plane_radius.mean()) ** s.fit_radius_power
         re, im = search.slices(
             self._ramped(draws),
             draws["search_z"],
@@ -180,7 +181,7 @@ class VAEGANLosses:
         squared = ops.square(draws["search_target_re"] - re) + ops.square(draws["search_target_im"] - im)
         sigma = draws["search_sigma"]
         chi2 = ops.mean(ops.sum(squared * mask, axis=-1)) / ops.sum(mask) / (sigma * sigma)
-        loss = chi2
+        loss = ops.mean(ops.sum(squared * emphasis, axis=-1)) / ops.sum(emphasis) / (sigma * sigma)
         if s.noise_model == "gaussian":
             level = self._mean_sigma(draws)
             # At the outer frequencies a particle has least power: the noise is known before the maps are.

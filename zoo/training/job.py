@@ -11,6 +11,7 @@ import keras
 
 from zoo.errors import ZooError
 from zoo.training import checkpoint, data_source, host_data, settings
+from zoo.training.allocator import keep_freed_memory
 from zoo.training.judge import Judge
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
@@ -28,6 +29,7 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     Raises ZooError for whatever is wrong with the options, the data or the run folder.
     """
+    keep_freed_memory()
     devices = pick_devices(options.strategy)
     run, info, resumed = _open_run(options, devices)
     config, plan = run.config, settings.plan_of(run.config)
