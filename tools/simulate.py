@@ -125,6 +125,116 @@ def particles(
     print(f"{result.star}: {result.count} images of {size}")
 
 
+@app.command()
+def subtomograms(
+    out: Annotated[Path, typer.Option(help="Folder to write: subtomograms.star, subtomograms/, maps/.")],
+    map: Annotated[
+        list[Path] | None, typer.Option(help="Density map, one class (repeatable; MRC, gzip too, or EM).")
+    ] = None,
+    structure: Annotated[
+        list[Path] | None, typer.Option(help="Atomic model, one class (repeatable; PDB or mmCIF, gzip too).")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Subtomograms per class.")] = 100,
+    box: Annotated[int | None, typer.Option(help="Side in voxels (default: the map's; models 64).")] = None,
+    voxel: Annotated[
+        float | None, typer.Option("--voxel", "--pixel-size", help="Å per voxel (default: the map's).")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Of --structure densities in Å (default: 2 voxels).")
+    ] = None,
+    assembly: Annotated[
+        str | None, typer.Option(help="Biological assembly to build from each --structure, such as 1.")
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option(help="Signal variance / noise variance in the box (default: no noise).")
+    ] = None,
+    snr_of: Annotated[str, typer.Option(help="Of what: subtomograms or projections.")] = "subtomograms",
+    common_scale: Annotated[
+        bool, typer.Option("--common-scale", help="One scale for all classes: their mean has the SNR.")
+    ] = False,
+    tilt: Annotated[float, typer.Option(help="Largest tilt in degrees; the series goes from - to +.")] = 60.0,
+    tilt_step: Annotated[float, typer.Option(help="Degrees between tilts.")] = 3.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Noise and wedge in 3D: no projections, CTF and MTF.")
+    ] = False,
+    ctf: Annotated[bool, typer.Option("--ctf/--no-ctf", help="Apply a contrast transfer function.")] = True,
+    phase_flip: Annotated[
+        bool, typer.Option("--phase-flip/--no-phase-flip", help="Projections as phase-flipped.")
+    ] = True,
+    defocus: Annotated[float, typer.Option(help="In Å, underfocus positive.")] = 60000.0,
+    voltage: Annotated[float, typer.Option(help="In kV.")] = 300.0,
+    cs: Annotated[float, typer.Option(help="Spherical aberration in mm.")] = 2.7,
+    amplitude_contrast: Annotated[float, typer.Option(help="Fraction from 0 to below 1.")] = 0.1,
+    mtf: Annotated[bool, typer.Option("--mtf/--no-mtf", help="Apply a detector's MTF.")] = True,
+    shift: Annotated[float, typer.Option(help="Largest shift along x, y and z in voxels.")] = 3.0,
+    preferred_axis: Annotated[
+        str | None, typer.Option(help="x, y or z: turn about this axis only (default: any rotation).")
+    ] = None,
+    principal: Annotated[
+        bool, typer.Option("--principal/--as-is", help="Bring the particle's main axis onto that axis first.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of poses, shifts and noise.")] = 0,
+    relion5: Annotated[
+        bool, typer.Option("--relion5", help="Also write subtomograms_relion5.star, RELION 5's columns.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the set in --out.")] = False,
+) -> None:
+    """Subtomograms from maps or atomic models, through a tilt series, as RELION reads them.
+
+    Without --map and --structure: the three embedded assembly intermediates.
+    """
+    import shlex
+    import sys
+
+    from zoo.simulate.gather import gather_classes, structure_sources
+    from zoo.simulate.subtomogram_settings import SubtomogramSettings
+    from zoo.simulate.subtomograms import simulate_subtomograms
+    from zoo.simulate.tilt_series import TiltSeries
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
+    settings = SubtomogramSettings(
+        count=count,
+        snr=snr,
+        snr_of=snr_of,
+        quick=quick,
+        tilts=TiltSeries(tilt, tilt_step),
+        seed=seed,
+        apply_ctf=ctf,
+        phase_flip=phase_flip,
+        defocus_angstrom=defocus,
+        voltage_kv=voltage,
+        cs_mm=cs,
+        amplitude_contrast=amplitude_contrast,
+        apply_mtf=mtf,
+        shift_max_voxels=shift,
+        preferred_axis=preferred_axis,
+        principal=principal,
+        common_scale=common_scale,
+    )
+    exit_on_sigterm()
+    sources = structure_sources(structure or [], assembly)
+    classes = gather_classes(map or [], sources, box, voxel, resolution)
+    with image_progress("simulating") as progress:
+        result = simulate_subtomograms(
+            classes,
+            out,
+            settings,
+            overwrite=overwrite,
+            relion5=relion5,
+            progress=progress,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+    noise = result.calibration
+    for label, name in enumerate(classes.names):
+        words = f"SNR {noise.snr[label]:.4g}" if noise.snr else "no noise"
+        if noise.snr_projections:
+            words += f", {noise.snr_projections[label]:.4g} at the projections"
+        print(f"class {label}: {count} subtomograms of {name}, {words}")
+    size = f"{classes.box} voxels of {classes.voxel_size_angstrom:.4g} Å"
+    tilts = len(settings.tilts.angles_deg())
+    print(f"{result.star}: {result.count} subtomograms of {size}, {tilts} tilts")
+
+
 def main() -> None:
     """Entry point of ``zoo-simulate``."""
     run(app, "zoo-simulate")

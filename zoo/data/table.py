@@ -69,6 +69,8 @@ class ParticleTable:
     names and for columns of unequal length.
     """
 
+    column_types = COLUMNS
+
     def __init__(
         self,
         stack_paths: Sequence[str],
@@ -79,12 +81,13 @@ class ParticleTable:
         self.stack_paths = [str(path) for path in stack_paths]
         self.stack_names = [str(name) for name in (stack_paths if stack_names is None else stack_names)]
         self.source = source
-        unknown = sorted(set(columns) - set(COLUMNS))
+        unknown = sorted(set(columns) - set(self.column_types))
         if unknown:
-            raise ZooError(f"unknown particle column {unknown[0]!r}; the columns are {', '.join(COLUMNS)}")
+            known = ", ".join(self.column_types)
+            raise ZooError(f"unknown particle column {unknown[0]!r}; the columns are {known}")
         count = _common_length(columns)
         self._count = count
-        for name, (dtype, missing) in COLUMNS.items():
+        for name, (dtype, missing) in self.column_types.items():
             if name in columns:
                 values = np.asarray(columns[name])
                 setattr(self, name, np.array(np.broadcast_to(values, count), dtype=dtype))
@@ -104,8 +107,8 @@ class ParticleTable:
         return f"ParticleTable({len(self)} particles, {len(self.stack_paths)} stacks)"
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All columns by name, in the order of ``COLUMNS`` (the arrays themselves, not copies)."""
-        return {name: getattr(self, name) for name in COLUMNS}
+        """All columns by name, in the order of ``column_types`` (the arrays themselves, not copies)."""
+        return {name: getattr(self, name) for name in self.column_types}
 
     def select(self, indices) -> ParticleTable:
         """The particles at ``indices`` (integers, a slice or a boolean mask), in that order."""

@@ -6,7 +6,8 @@ from scipy.spatial.transform import Rotation
 
 from zoo.simulate.optics import ctf_values
 
-_PAD = 2
+PAD = 2
+"""Zero-padding of a map before its transform is interpolated."""
 # Images of one chunk: keeps memory flat, at about 200 bytes per pixel.
 _CHUNK_PIXELS = 1 << 20
 
@@ -21,7 +22,7 @@ class Projector:
     def __init__(self, density: np.ndarray, pixel_size_angstrom: float):
         self.box = density.shape[-1]
         self.pixel_size_angstrom = pixel_size_angstrom
-        self._transform = _padded_transform(np.asarray(density, np.float64))
+        self._transform = padded_transform(np.asarray(density, np.float64))
         axis = np.arange(self.box) - self.box // 2
         ky, kx = np.meshgrid(axis, np.arange(self.box // 2 + 1), indexing="ij")
         inside = kx**2 + ky**2 <= (self.box / 2) ** 2
@@ -35,25 +36,38 @@ class Projector:
 
         The image moves by minus the origin, as in RELION.
         """
-        images = np.empty((len(euler_deg), self.box, self.box), np.float32)
+        matrices = Rotation.from_euler("ZYZ", np.asarray(euler_deg), degrees=True).inv().as_matrix()
+        transfer = None if ctf is None else _CtfRows(ctf, self.frequency_per_angstrom)
+        return self.project(matrices, origin_px, transfer)
+
+    @property
+    def frequency_per_angstrom(self) -> np.ndarray:
+        """The xy frequencies (2, m) in 1/Å at which `project` takes a transfer function."""
+        return self._frequency / self.pixel_size_angstrom
+
+    def project(self, matrices: np.ndarray, origin_px: np.ndarray | None = None, transfer=None) -> np.ndarray:
+        """Images (k, y, x) float32 for RELION matrices (k, 3, 3), origins (k, 2) in pixels.
+
+        `transfer` (k, m), or what gives its rows when sliced, multiplies the transforms.
+        """
+        images = np.empty((len(matrices), self.box, self.box), np.float32)
         chunk = max(1, _CHUNK_PIXELS // self.box**2)
         for start in range(0, len(images), chunk):
             rows = slice(start, start + chunk)
-            values = self._slices(np.asarray(euler_deg)[rows])
-            if ctf is not None:
-                values *= ctf_values(ctf[rows], self._frequency / self.pixel_size_angstrom)
+            values = self._slices(matrices[rows])
+            if transfer is not None:
+                values *= transfer[rows]
             if origin_px is not None:
                 angle = _combine(2 * np.pi * np.asarray(origin_px[rows], np.float32), self._frequency)
                 values *= np.cos(angle) + 1j * np.sin(angle)
             images[rows] = self._images(values)
         return images
 
-    def _slices(self, euler_deg):
+    def _slices(self, matrices):
         """Values (k, m) of the transform on the central planes: at A^T (kx, ky, 0)."""
-        matrices = Rotation.from_euler("ZYZ", euler_deg, degrees=True).inv().as_matrix()
         rows = matrices[:, :2, ::-1].transpose(2, 0, 1).astype(np.float32)  # zyx of the two image axes
-        at = _combine(rows, self._frequency * (_PAD * self.box)) + _PAD * self.box // 2
-        return ndimage.map_coordinates(self._transform, at, order=1, mode="grid-wrap", prefilter=False)
+        at = _combine(rows, self._frequency * (PAD * self.box)) + PAD * self.box // 2
+        return sample_transform(self._transform, at)
 
     def _images(self, values):
         spectrum = np.zeros((len(values), self.box, self.box // 2 + 1), np.complex64)
@@ -68,12 +82,27 @@ def _combine(factors, vectors):
     return factors[..., 0, None] * vectors[0] + factors[..., 1, None] * vectors[1]
 
 
-def _padded_transform(density):
-    """Transform of the map in a box twice as large, origin at the middle of both."""
+class _CtfRows:
+    """Rows of the CTF, worked out as they are asked for: all at once would be as large as the images."""
+
+    def __init__(self, ctf, frequency_per_angstrom):
+        self._ctf, self._frequency = np.asarray(ctf), frequency_per_angstrom
+
+    def __getitem__(self, rows):
+        return ctf_values(self._ctf[rows], self._frequency)
+
+
+def sample_transform(transform: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Trilinear values (...) of a padded transform at indices (3, ...) in the order z, y, x."""
+    return ndimage.map_coordinates(transform, at, order=1, mode="grid-wrap", prefilter=False)
+
+
+def padded_transform(density: np.ndarray) -> np.ndarray:
+    """Transform of a map, divided by sinc^2, in a box PAD times as large, origin at the middle of both."""
     box = density.shape[0]
-    axis = (np.arange(box) - box // 2) / (_PAD * box)
+    axis = (np.arange(box) - box // 2) / (PAD * box)
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
-    padded = np.zeros((_PAD * box,) * 3, np.float32)
-    first = _PAD * box // 2 - box // 2
+    padded = np.zeros((PAD * box,) * 3, np.float32)
+    first = PAD * box // 2 - box // 2
     padded[(slice(first, first + box),) * 3] = density / np.sinc(radius) ** 2
     return fft.fftshift(fft.fftn(fft.ifftshift(padded)))

@@ -1,0 +1,140 @@
+"""Maps to subtomograms with known poses, labels and wedge, through a tilt series or directly in 3D."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.simulate.classes import ClassMaps
+from zoo.simulate.folder import whole_folder
+from zoo.simulate.imaging import Calibration, calibrate, make_imager
+from zoo.simulate.poses import draw_poses, principal_axis, turn_onto
+from zoo.simulate.subtomogram_settings import SubtomogramSettings
+from zoo.simulate.tilt_series import euler_matrices
+
+_STAR = "subtomograms.star"
+_STAR_5 = "subtomograms_relion5.star"
+
+
+@dataclass(frozen=True)
+class SubtomogramSet:
+    """What was written: the STAR file, the number of subtomograms, and how maps and noise were scaled."""
+
+    star: Path
+    count: int
+    calibration: Calibration
+
+
+def simulate_subtomograms(
+    classes: ClassMaps,
+    out: str | os.PathLike,
+    settings: SubtomogramSettings,
+    overwrite: bool = False,
+    relion5: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    command: str = "",
+) -> SubtomogramSet:
+    """Write OUT/subtomograms.star, subtomograms/N.mrc, ctf.mrc, maps/class_K.mrc, simulation.json.
+
+    Rows go round the classes (0, 1, .., 0, 1, ..); `zooLabel` is the class, half sets alternate. maps/ holds
+    the truth in the units of the subtomograms, `ctf.mrc` what the tilt series does to a particle, in Fourier
+    space (RELION's rlnCtfImage). The result is a pure function of maps and settings. The folder appears when
+    all is written; `progress` gets (done, in all).
+    Raises ZooError if OUT holds a set already (unless `overwrite`) or cannot be written.
+    """
+    from zoo.data.mrc import write_volume
+    from zoo.data.subtomogram_star import write_subtomograms
+
+    out = Path(os.path.abspath(out))
+    with whole_folder(out, _STAR, overwrite) as work:
+        table = draw_table(classes, work, settings)
+        poses = euler_matrices(table.euler_deg())
+        origins = table.shift_angstrom() / classes.voxel_size_angstrom
+        imager = make_imager(classes, settings)
+        calibration = calibrate(imager, table.label, poses, origins, settings)
+        for row, path in enumerate(table.stack_paths):
+            label = int(table.label[row])
+            volume = imager.subtomogram(
+                label, poses[row], origins[row], calibration.scales[label], calibration.sigma, row
+            )
+            write_volume(path, volume, classes.voxel_size_angstrom)
+            progress(row + 1, len(table))
+        write_volume(table.wedge_paths[0], imager.transfer, classes.voxel_size_angstrom)
+        for number, density in enumerate(classes.maps):
+            truth = density * np.float32(calibration.scales[number])
+            write_volume(work / "maps" / f"class_{number}.mrc", truth, classes.voxel_size_angstrom)
+        _write_summary(work / "simulation.json", classes, settings, calibration, len(table), command)
+        extra = {"rlnClassNumber": table.label + 1}
+        if relion5:
+            write_subtomograms(table, work / _STAR_5, classes.box, extra, relion5=True)
+        write_subtomograms(table, work / _STAR, classes.box, extra)
+    return SubtomogramSet(out / _STAR, len(table), calibration)
+
+
+def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
+    """The SubtomogramTable of a set in `folder`: all classes in turn, with all that is known of them."""
+    from zoo.data.subtomogram_table import SubtomogramTable
+
+    kinds = len(classes.maps)
+    rows = np.arange(kinds * settings.count)
+    label = rows % kinds
+    about = None
+    if settings.preferred_axis:
+        about = np.stack([_first_turn(density, settings) for density in classes.maps])[label]
+    euler, origin = draw_poses(
+        len(rows), settings.seed, settings.shift_max_voxels, settings.preferred_axis, about
+    )
+    angles = settings.tilts.angles_deg()
+    columns = {
+        "stack_index": rows,
+        "row_in_stack": 0 * rows,
+        "label": label,
+        "random_subset": rows // kinds % 2 + 1,
+        "pixel_size_angstrom": np.full(len(rows), classes.voxel_size_angstrom),
+        "wedge_index": 0 * rows,
+        "tilt_min_deg": np.full(len(rows), angles.min()),
+        "tilt_max_deg": np.full(len(rows), angles.max()),
+        "voltage_kv": np.full(len(rows), settings.voltage_kv),
+        "cs_mm": np.full(len(rows), settings.cs_mm),
+        "amplitude_contrast": np.full(len(rows), settings.amplitude_contrast),
+    }
+    for number, name in enumerate(("rot_deg", "tilt_deg", "psi_deg")):
+        columns[name] = euler[:, number]
+    for number, axis in enumerate("xyz"):
+        columns[f"shift_{axis}_angstrom"] = np.round(origin[:, number] * classes.voxel_size_angstrom, 6)
+    paths = [folder / "subtomograms" / f"{row + 1:06d}.mrc" for row in rows]
+    names = [str(path.relative_to(folder)) for path in paths]
+    return SubtomogramTable(paths, columns, stack_names=names, wedge_paths=[folder / "ctf.mrc"])
+
+
+def _first_turn(density, settings):
+    if not settings.principal:
+        return np.eye(3)
+    return turn_onto(principal_axis(density), settings.preferred_axis)
+
+
+def _write_summary(path, classes, settings, calibration, n, command):
+    from zoo import __version__
+
+    summary = {
+        "kind": "simulated subtomograms",
+        "subtomograms": n,
+        "box": classes.box,
+        "voxel_size_angstrom": classes.voxel_size_angstrom,
+        "classes": [
+            {"label": label, "name": name, "map": f"maps/class_{label}.mrc"}
+            for label, name in enumerate(classes.names)
+        ],
+        "tilts_deg": settings.tilts.angles_deg().tolist(),
+        "settings": asdict(settings),
+        "map_scales": calibration.scales,
+        "sigma": calibration.sigma,
+        "snr": calibration.snr,
+        "snr_projections": calibration.snr_projections,
+        "command": command,
+        "versions": {"cryozoo": __version__, "numpy": np.__version__},
+    }
+    path.write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,54 @@
+"""A tilt series: its angles, what each tilt sees of a posed particle, and what camera and lens do to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from zoo.errors import ZooError
+
+
+@dataclass(frozen=True)
+class TiltSeries:
+    """Tilts about y with the beam along z, every `step_deg` degrees from -`range_deg` to `range_deg`.
+
+    Raises ZooError for a range outside 0 to 90 and for a step that is not positive.
+    """
+
+    range_deg: float = 60.0
+    step_deg: float = 3.0
+
+    def __post_init__(self):
+        if not 0 <= self.range_deg <= 90:
+            raise ZooError(f"--tilt {self.range_deg:g}: expected a largest tilt from 0 to 90 degrees")
+        if not 0 < self.step_deg <= 90:
+            raise ZooError(f"--tilt-step {self.step_deg:g}: expected degrees above 0, at most 90")
+
+    def angles_deg(self) -> np.ndarray:
+        """(tilts,) float64, symmetric about 0; the last tilt is the largest whole step within the range."""
+        steps = int(np.floor(self.range_deg / self.step_deg + 1e-9))
+        angles = self.step_deg * np.arange(-steps, steps + 1)
+        # -90 and 90 degrees are one projection, seen from both sides
+        return angles[1:] if angles[-1] >= 90 else angles
+
+    def matrices(self) -> np.ndarray:
+        """RELION's matrices (tilts, 3, 3) of the tilts: rot 0, tilt t, psi 0."""
+        return euler_matrices(np.stack([0 * self.angles_deg(), self.angles_deg(), 0 * self.angles_deg()], 1))
+
+
+def euler_matrices(euler_deg: np.ndarray) -> np.ndarray:
+    """RELION's matrices A (k, 3, 3) of rot, tilt, psi (k, 3) in degrees."""
+    return Rotation.from_euler("ZYZ", euler_deg, degrees=True).inv().as_matrix()
+
+
+def views(tilts: np.ndarray, pose: np.ndarray, origin_voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (tilts, 3, 3), origins (tilts, 2) in pixels of a particle's pose (3, 3) and origin (3,)."""
+    return tilts @ pose, (tilts @ origin_voxels)[:, :2]
+
+
+def detector_mtf(frequency: np.ndarray) -> np.ndarray:
+    """sinc(pi w / 2), w the fraction of Nyquist, for frequencies in cycles/pixel: a detector's MTF.
+
+    McMullan et al., Ultramicroscopy 109 (2009); used for simulated tomograms by Pei et al. 2016.
+    """
+    return np.sinc(np.asarray(frequency))  # np.sinc(x) is sin(pi x)/(pi x), and w / 2 is the frequency
