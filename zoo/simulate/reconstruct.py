@@ -42,6 +42,9 @@ class TiltReconstructor:
         padded = np.zeros((len(images), n, _PAD * n), np.float32)
         first = _PAD * n // 2 - n // 2
         padded[:, :, first : first + n] = images * self._correction
+        # the first pixel of an image is as far from its middle on either side of the box
+        padded[:, :, first] /= 2
+        padded[:, :, first + n] = padded[:, :, first]
         padded = np.roll(padded, (-(n // 2), -(_PAD * n // 2)), axis=(1, 2))
         transform = fft.fft(fft.rfft(padded, axis=1), axis=2)
         return np.roll(transform, _PAD * n // 2, axis=2).transpose(0, 2, 1)
