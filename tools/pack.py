@@ -15,10 +15,16 @@ app = make_app("Pack particles for training.")
 @app.command()
 def pack(
     particles: Annotated[
-        Path, typer.Argument(metavar="PARTICLES", help="RELION .star, cryoSPARC .cs or MRC stack.")
+        Path,
+        typer.Argument(
+            metavar="PARTICLES",
+            help="RELION .star, cryoSPARC .cs, MRC stack; subtomograms: .star or a folder of MRC/EM volumes.",
+        ),
     ],
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder to write into.")] = None,
-    box: Annotated[int, typer.Option(help="Side of the packed images in pixels.")] = 64,
+    box: Annotated[
+        int | None, typer.Option(help="Side of the packed images in pixels (64; subtomograms: their own).")
+    ] = None,
     name: Annotated[str, typer.Option(help="Start of the shards' names; left out: that of PARTICLES.")] = "",
     shard_size_mb: Annotated[int, typer.Option(help="Largest shard in MB (100 to 200 is good).")] = 128,
     dtype: Annotated[str, typer.Option(help="float16 or float32 grey values.")] = "float16",
@@ -39,6 +45,22 @@ def pack(
     passthrough: Annotated[
         list[Path] | None, typer.Option(help="Passthrough .cs that completes a .cs (several allowed).")
     ] = None,
+    tomogram: Annotated[
+        Path | None, typer.Option(help="Cut boxes of --box voxels from this one, at the places in PARTICLES.")
+    ] = None,
+    coordinates: Annotated[
+        Path | None, typer.Option(help="Places in --tomogram (.star, .csv), where PARTICLES is left out.")
+    ] = None,
+    outside: Annotated[
+        str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
+    ] = "refuse",
+    wedge: Annotated[
+        Path | None, typer.Option(help="Fourier mask of all subtomograms: 1 measured, DC in the middle.")
+    ] = None,
+    tilt_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="Tilts about y of all subtomograms, in degrees."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Pack the first particles only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the one shuffle of all particles.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes; left out: one per CPU.")] = None,
@@ -52,7 +74,7 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of going on.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Verify every record of OUT, pack nothing.")] = False,
 ) -> None:
-    """Pack PARTICLES into OUT: shuffled TFRecord shards, info.json and table.npz.
+    """Pack PARTICLES or subtomograms into OUT: shuffled TFRecord shards, info.json and table.npz.
 
     Stopped runs go on where they were when started again; finished ones are left alone.
     """
@@ -64,17 +86,26 @@ def pack(
     import sys
 
     from zoo.data.pack import pack_particles
+    from zoo.data.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
     from zoo.data.partition import worker_share
     from zoo.data.shards import PackSettings
+    from zoo.data.subtomograms import holds_subtomograms
     from zoo.errors import ZooError
     from zoo_tools._progress import exit_on_sigterm, image_progress
 
+    if coordinates is not None:
+        if tomogram is None or out is not None:
+            raise ZooError("--coordinates: expected zoo-pack OUT --tomogram T.mrc --coordinates C.star")
+        particles, out = coordinates, particles
     if out is None:
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
+    volumes = tomogram is not None or holds_subtomograms(particles)
+    if not volumes and (wedge is not None or tilt_range is not None):
+        raise ZooError(f"{particles}: holds no subtomograms; --wedge and --tilt-range are only for these")
     if contrast not in ("auto", "+1", "1", "-1"):
         raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
     settings = PackSettings(
-        box=box,
+        box=(OWN_BOX if volumes else 64) if box is None else box,
         dtype=dtype,
         resample=resample,
         normalisation=normalisation if normalise else "none",
@@ -90,19 +121,29 @@ def pack(
     if share.count > 1:
         print(f"worker {share.index} of {share.count} (from {share.origin})")
     exit_on_sigterm()
+    common = {
+        "share": share,
+        "processes": processes,
+        "overwrite": overwrite,
+        "finalise_only": finalise,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+    notes: list[str] = []
     with image_progress("packing") as progress:
-        result = pack_particles(
-            particles,
-            out,
-            settings,
-            passthrough=[str(path) for path in passthrough or []] or None,
-            share=share,
-            processes=processes,
-            overwrite=overwrite,
-            finalise_only=finalise,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            progress=progress,
-        )
+        common["progress"] = progress
+        if volumes:
+            options = VolumeOptions(
+                tomogram=None if tomogram is None else str(tomogram),
+                wedge=None if wedge is None else str(wedge),
+                tilt_range_deg=tilt_range,
+                outside=outside,
+            )
+            result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
+        else:
+            names = [str(path) for path in passthrough or []] or None
+            result = pack_particles(particles, out, settings, passthrough=names, **common)
+    for note in notes:
+        print(f"note: {note}")
     if result.contrast:
         print(f"contrast: {result.contrast}")
     if result.written:
@@ -114,7 +155,7 @@ def pack(
     info = result.info
     state = "packed" if result.written or finalise else "already packed, nothing to do"
     print(
-        f"{info.path}: {state}: {info.count} particles of {info.box} pixels at "
+        f"{info.path}: {state}: {info.count} {info.kind} of {info.box} pixels at "
         f"{info.voxel_size_angstrom:.3f} Å in {len(info.shards)} shards"
     )
 

@@ -9,8 +9,8 @@ import pytest
 
 from zoo.data.mrc import write_stack, write_volume
 from zoo.data.star_blocks import write_star_blocks
+from zoo.data.wedge import wedge_mask
 from zoo.metrics.fsc import fsc
-from zoo.ops.wedge import wedge_mask
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.gather import embedded_classes
 from zoo.simulate.imaging import TiltImager

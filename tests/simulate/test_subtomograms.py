@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from zoo.data.mrc import read_volume
 from zoo.data.star_blocks import read_star_blocks
+from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
-from zoo.ops.wedge import wedge_mask
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_maps
 from zoo.simulate.gather import embedded_classes
@@ -110,7 +110,7 @@ def test_transfer_volume_is_what_the_series_does(classes, phase_flip):
     from zoo.simulate.imaging import TiltImager
 
     one = ClassMaps(embedded_classes(48, 10.0).maps[[1]], 10.0, ("a",))
-    settings = SubtomogramSettings(1, phase_flip=phase_flip, defocus_angstrom=15000.0)
+    settings = SubtomogramSettings(1, phase_flip=phase_flip, defocus_angstrom=30000.0)
     imager = TiltImager(one, settings)
     pose, origin = euler_matrices(np.array([[20.0, 50.0, 70.0]]))[0], np.array([1.0, -1.5, 2.0])
     volume = imager.subtomogram(0, pose, origin, 1.0, 0.0, 0)
@@ -118,7 +118,7 @@ def test_transfer_volume_is_what_the_series_does(classes, phase_flip):
     expected = np.fft.ifftn(transform).real
     assert np.corrcoef(volume.ravel(), expected.ravel())[0, 1] > 0.998
     assert np.vdot(volume, expected) / np.vdot(expected, expected) == pytest.approx(1, abs=0.02)
-    assert (imager.transfer.min() < -0.5) != phase_flip  # phases alternate where nothing flips them
+    assert (imager.transfer.min() < -0.2) != phase_flip  # phases alternate where nothing flips them
 
 
 def test_reconstruction_of_all_tilts_is_the_volume():

@@ -13,13 +13,16 @@ import numpy as np
 from zoo.data.info import TABLE_NAME, DatasetInfo
 from zoo.data.pool import available_cpus, count_done, run_tasks
 from zoo.data.records import ParticleRecord, decode_particle, frame_record, read_records
+from zoo.data.subtomogram_table import SHIFT_COLUMNS_3D, TILT_COLUMNS
 from zoo.data.summary import file_crc32
 from zoo.data.table import CTF_COLUMNS, EULER_COLUMNS, SHIFT_COLUMNS
+from zoo.data.volume_features import unpack_wedge
 from zoo.errors import ZooError
 
 _COUNT_STEP = 256
 _SMALL_RECORDS = 20_000
 _VECTORS = {"ctf": CTF_COLUMNS, "euler_deg": EULER_COLUMNS, "shift_angstrom": SHIFT_COLUMNS}
+_VOLUME_VECTORS = _VECTORS | {"shift_angstrom": SHIFT_COLUMNS_3D, "tilt_range_deg": TILT_COLUMNS}
 _SCALARS = ("pixel_size_angstrom", "label", "optics_group", "source_row")
 
 
@@ -72,7 +75,11 @@ def _check_shard(task: _CheckTask) -> int:
         where = f"{path}: record {number}"
         if number > expected.count:
             raise ZooError(f"{where}: one too many, info.json says {expected.count}; pack the data set again")
-        _check_record(decode_particle(payload, where), task, number - 1, where)
+        record = decode_particle(payload, where)
+        _check_record(record, task, number - 1, where)
+        if info.kind == "subtomograms":
+            first = sum(shard.count for shard in info.shards[: task.shard])
+            _check_volume(record, info.box, first + number - 1, where)
         frame = frame_record(payload)
         crc, size = zlib.crc32(frame, crc), size + len(frame)
         if number % _COUNT_STEP == 0:
@@ -90,10 +97,12 @@ def _check_shard(task: _CheckTask) -> int:
 
 def _check_record(record: ParticleRecord, task: _CheckTask, row: int, where: str) -> None:
     info, rows, image = task.info, task.rows, record.image
-    if image.shape != (info.box, info.box) or image.dtype.name != info.dtype:
+    volumes = info.kind == "subtomograms"
+    shape = (info.box,) * (3 if volumes else 2)
+    if image.shape != shape or image.dtype.name != info.dtype:
         raise ZooError(
             f"{where}: image of {image.shape} {image.dtype.name}, expected "
-            f"{(info.box, info.box)} {info.dtype}; pack the data set again"
+            f"{shape} {info.dtype}; pack the data set again"
         )
     if not np.isfinite(image).all():
         raise ZooError(f"{where}: the image holds NaN or infinite values; pack the data set again")
@@ -102,12 +111,19 @@ def _check_record(record: ParticleRecord, task: _CheckTask, row: int, where: str
         same = int(values["uid"][0]) == int(rows["uid"][row].view(np.int64))
         for name in _SCALARS:
             same = same and _equal(values[name], rows[name][row])
-        for name, columns in _VECTORS.items():
+        for name, columns in (_VOLUME_VECTORS if volumes else _VECTORS).items():
             same = same and _equal(values[name], [rows[column][row] for column in columns])
     except (KeyError, IndexError) as error:
         raise ZooError(f"{where}: lacks {error}; pack the data set again") from error
     if not same:
         raise ZooError(f"{where}: is not the particle that {TABLE_NAME} names; pack again")
+
+
+def _check_volume(record: ParticleRecord, box: int, index: int, where: str) -> None:
+    unpack_wedge(record.features, box, where)
+    stored = record.features.get("index")
+    if stored is None or int(stored[0]) != index:
+        raise ZooError(f"{where}: says that it is record {stored} of the set, it is {index}; pack again")
 
 
 def _equal(stored: np.ndarray, wanted) -> bool:

@@ -9,6 +9,7 @@ from scipy import ndimage, stats
 
 from zoo.data.images import ImageReader
 from zoo.data.resample import fourier_resample
+from zoo.data.volumes import VolumeReader
 from zoo.errors import ZooError
 
 _SIDE = 32  # low-pass: the sign is in the coarse shape, the noise in everything finer
@@ -70,11 +71,15 @@ def measure_contrast(images: np.ndarray) -> ContrastMeasure:
     return ContrastMeasure(1 if t >= 0 else -1, score, confidence, count)
 
 
-def measure_contrast_of(reader: ImageReader, max_images: int = 400) -> ContrastMeasure:
-    """Measure the contrast sign on up to ``max_images`` particles, evenly spread over the data set."""
+def measure_contrast_of(reader: ImageReader | VolumeReader, max_images: int = 400) -> ContrastMeasure:
+    """Measure the contrast sign on up to ``max_images`` particles, evenly spread over the data set.
+
+    Of volumes the projections along z are looked at: in them the noise is less.
+    """
     count = min(len(reader), max_images)
     indices = np.linspace(0, len(reader) - 1, count).round().astype(np.int64)
-    return measure_contrast(reader.read(indices))
+    images = reader.read(indices)
+    return measure_contrast(images.sum(axis=1) if images.ndim == 4 else images)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ class DatasetInfo:
     ``voxel_size_angstrom`` is the pixel size of the packed images (of the largest optics group if they
     differ: each record carries its own). ``contrast_sign`` is the sign that the images were multiplied
     with so that particles are positive; ``contrast`` says how it was found. ``labels`` counts the
-    particles per label (-1: unknown). ``path`` is the folder, not stored.
+    particles per label (-1: unknown). ``kind`` is "particles" (images) or "subtomograms" (volumes, with
+    ``wedge`` "mask" or "tilts"). ``path`` is the folder, not stored.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class DatasetInfo:
     source_box: int = 0
     has_ctf: bool = False
     has_poses: bool = False
+    wedge: str = ""
     optics_groups: tuple[dict[str, Any], ...] = ()
     seed: int = 0
     source: dict[str, Any] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class DatasetInfo:
         path = Path(self.path) / TABLE_NAME
         try:
             with np.load(path, allow_pickle=False) as archive:
-                columns = {name: archive[name] for name in COLUMNS}
+                columns = {name: archive[name] for name in column_types(self.kind)}
         except FileNotFoundError as error:
             raise ZooError(f"{path}: no such file; copy it back or pack the data set again") from error
         except Exception as error:  # zipfile, zlib and NumPy each have their own ways to fail
@@ -134,6 +136,22 @@ class DatasetInfo:
                     f"{path}: {size} bytes long, expected {shard.bytes}: cut short or replaced; "
                     f"zoo-pack --check {self.path} says where"
                 )
+
+
+def column_types(kind: str) -> dict:
+    """The columns of table.npz of a data set of this kind."""
+    if kind == "subtomograms":
+        from zoo.data.subtomogram_table import SUBTOMOGRAM_COLUMNS
+
+        return SUBTOMOGRAM_COLUMNS
+    return COLUMNS
+
+
+def require_kind(info: DatasetInfo, kind: str) -> None:
+    """Raise ZooError unless a data set is of the kind that is about to be read."""
+    if info.kind != kind:
+        wanted = {"particles": "2D particle images", "subtomograms": "subtomograms (volumes)"}[kind]
+        raise ZooError(f"{info.path}: holds {info.kind}, expected {wanted}; choose another data set or model")
 
 
 def _read_json(folder: Path) -> dict:

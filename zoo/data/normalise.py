@@ -19,13 +19,13 @@ def default_radius(box: int) -> int:
     return round(0.375 * box)
 
 
-def background_mask(box: int, radius_pixels: float) -> np.ndarray:
-    """Pixels farther than ``radius_pixels`` from pixel (box//2, box//2): (y, x) bool.
+def background_mask(box: int, radius_pixels: float, ndim: int = 2) -> np.ndarray:
+    """Pixels farther than ``radius_pixels`` from pixel box//2 on each of ``ndim`` axes: (y, x) bool.
 
     Raises ZooError if the circle leaves no background or no particle.
     """
     axis = np.arange(box) - box // 2
-    mask = axis[:, None] ** 2 + axis[None, :] ** 2 > radius_pixels**2
+    mask = sum(grid**2 for grid in np.meshgrid(*[axis] * ndim, indexing="ij")) > radius_pixels**2
     if not radius_pixels > 0 or not mask.any():
         raise ZooError(
             f"background radius {radius_pixels:g} pixels: expected more than 0 and less than "
@@ -37,7 +37,9 @@ def background_mask(box: int, radius_pixels: float) -> np.ndarray:
 def normalise(
     images: np.ndarray, radius_pixels: float | None = None, method: str = "background"
 ) -> np.ndarray:
-    """Normalise (k, y, x) images by the background outside a circle; returns a new float32 array.
+    """Normalise images (k, y, x) or volumes (k, z, y, x) by the background outside a circle or sphere.
+
+    Returns a new float32 array.
 
     ``background``: subtract the background mean, divide by the background's standard deviation
     (``relion_preprocess --norm --no_ramp``). ``ramp``: subtract a plane fitted to the background
@@ -53,12 +55,12 @@ def normalise(
     images = np.asarray(images, dtype=np.float32)
     if method == "none":
         return images.copy()
-    box = images.shape[-1]
-    geometry = _geometry(box, float(default_radius(box) if radius_pixels is None else radius_pixels))
+    box, ndim = images.shape[-1], images.ndim - 1
+    geometry = _geometry(box, float(default_radius(box) if radius_pixels is None else radius_pixels), ndim)
     out = np.empty_like(images, order="C")
-    step = max(_CHUNK_PIXELS // (box * box), 1)  # a few images at a time stay in the processor's cache
+    step = max(_CHUNK_PIXELS // box**ndim, 1)  # a few images at a time stay in the processor's cache
     for start in range(0, len(images), step):
-        chunk = out[start : start + step].reshape(-1, box * box)
+        chunk = out[start : start + step].reshape(-1, box**ndim)
         chunk[...] = images[start : start + step].reshape(chunk.shape)
         with one_blas_thread():
             scale = _centre(chunk, geometry, method)
@@ -78,17 +80,17 @@ class _Geometry:
 
     outside: np.ndarray  # (pixels,)
     inside: np.ndarray  # (pixels,)
-    fit_plane: np.ndarray  # (pixels, 3): image → least-squares plane through its background
-    plane: np.ndarray  # (3, pixels): plane → image
+    fit_plane: np.ndarray  # (pixels, axes + 1): image → least-squares plane through its background
+    plane: np.ndarray  # (axes + 1, pixels): plane → image
 
 
 @lru_cache(maxsize=4)
-def _geometry(box: int, radius_pixels: float) -> _Geometry:
-    mask = background_mask(box, radius_pixels).reshape(-1)
+def _geometry(box: int, radius_pixels: float, ndim: int) -> _Geometry:
+    mask = background_mask(box, radius_pixels, ndim).reshape(-1)
     axis = np.arange(box, dtype=np.float64) - box // 2
-    y, x = (grid.reshape(-1) for grid in np.meshgrid(axis, axis, indexing="ij"))
-    plane = np.stack([x, y, np.ones(box * box)])
-    fit_plane = np.zeros((box * box, 3))
+    grids = [grid.reshape(-1) for grid in np.meshgrid(*[axis] * ndim, indexing="ij")]
+    plane = np.stack([*grids[::-1], np.ones(box**ndim)])
+    fit_plane = np.zeros((box**ndim, ndim + 1))
     ring = plane[:, mask]
     fit_plane[mask] = np.linalg.solve(ring @ ring.T, ring).T
     weights = (mask / mask.sum(), ~mask / (~mask).sum(), fit_plane, plane)

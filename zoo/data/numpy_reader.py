@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from zoo.data.info import DatasetInfo
+from zoo.data.info import DatasetInfo, require_kind
 from zoo.data.records import decode_particle, read_records
 from zoo.data.table import CTF_COLUMNS, EULER_COLUMNS, SHIFT_COLUMNS
 from zoo.errors import ZooError
@@ -22,6 +22,7 @@ def load_arrays(info: DatasetInfo) -> dict[str, np.ndarray]:
     float32, ``label (n,)`` int32, ``uid (n,)`` and ``source_row (n,)`` int64. Raises ZooError for
     missing or damaged shards.
     """
+    require_kind(info, "particles")
     info.verify_files()
     table = info.load_table()
     image = np.empty((info.count, info.box, info.box, 1), dtype=info.dtype)

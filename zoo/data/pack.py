@@ -25,6 +25,7 @@ from zoo.data.pool import available_cpus, run_tasks
 from zoo.data.shards import PackSettings, ShardTask, write_shard
 from zoo.data.summary import make_info, save_table
 from zoo.data.table import ParticleTable
+from zoo.data.volumes import VolumeReader
 from zoo.errors import ZooError
 
 _CONTRAST_BYTES = 128 << 20
@@ -68,16 +69,44 @@ def pack_particles(
     Raises ZooError with one line for bad input, other settings or source than ``out`` was begun
     with, and a full disk; no half-written file is left then.
     """
-    started = time.monotonic()
-    share = share or WorkerShare()
     settings.validate()
-    out = Path(out).absolute()
     table = read_particles(source, passthrough, settings.pixel_size_angstrom)
     if settings.limit is not None:
         table = table.select(slice(settings.limit))
-    _require_pixel_size(table)
-    reader = ImageReader(table)
-    plan = make_plan(table, reader, replace(settings, name=settings.name or Path(source).stem))
+    require_pixel_size(table)
+    settings = replace(settings, name=settings.name or Path(source).stem)
+    return pack_table(
+        table,
+        ImageReader(table),
+        out,
+        settings,
+        share=share,
+        processes=processes,
+        overwrite=overwrite,
+        finalise_only=finalise_only,
+        command=command,
+        progress=progress,
+    )
+
+
+def pack_table(
+    table: ParticleTable,
+    reader: ImageReader | VolumeReader,
+    out: str | Path,
+    settings: PackSettings,
+    *,
+    share: WorkerShare | None = None,
+    processes: int | None = None,
+    overwrite: bool = False,
+    finalise_only: bool = False,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PackResult:
+    """Pack the particles or subtomograms of a table; see ``pack_particles``."""
+    started = time.monotonic()
+    share = share or WorkerShare()
+    out = Path(out).absolute()
+    plan = make_plan(table, reader, settings)
     _make_folder(out)
     if overwrite:
         _remove_old(out, share)
@@ -93,7 +122,7 @@ def pack_particles(
     _require_space(out, plan, todo)
     tasks = (_make_task(out, plan, reader, index, contrast["sign"], state) for index in todo)
     if processes is None:
-        processes = available_cpus() if images * reader.box**2 * 4 > _SMALL_BYTES else 1
+        processes = available_cpus() if images * reader.box**table.image_ndim * 4 > _SMALL_BYTES else 1
     results = run_tasks(
         write_shard,
         tasks,
@@ -131,19 +160,20 @@ def _finish(out: Path, plan: PackPlan, state: PackState, contrast: dict, command
 
 
 def _make_task(
-    out: Path, plan: PackPlan, reader: ImageReader, index: int, sign: int, state: PackState
+    out: Path, plan: PackPlan, reader: ImageReader | VolumeReader, index: int, sign: int, state: PackState
 ) -> ShardTask:
-    part = plan.shard_reader(reader, index)
-    return ShardTask(out / plan.names[index], state.marker_path(index), part, plan.settings, sign)
+    part, first = plan.shard_reader(reader, index), int(plan.bounds[index])
+    return ShardTask(out / plan.names[index], state.marker_path(index), part, plan.settings, sign, first)
 
 
-def _find_contrast(reader: ImageReader, settings: PackSettings) -> dict:
+def _find_contrast(reader: ImageReader | VolumeReader, settings: PackSettings) -> dict:
     """The contrast sign and how it was found, as stored in info.json."""
     stated = reader.table.source.stated_contrast_sign if reader.table.source else None
     if settings.contrast:
         words = f"particles are {'bright (+1)' if settings.contrast > 0 else 'dark (-1)'}, as given"
         return {"sign": settings.contrast, "found": "given", "stated": stated, "words": words}
-    measure = measure_contrast_of(reader, max(min(400, _CONTRAST_BYTES // (4 * reader.box**2)), 3))
+    affordable = _CONTRAST_BYTES // (4 * reader.box**reader.table.image_ndim)
+    measure = measure_contrast_of(reader, max(min(400, affordable), 3))
     words = str(measure)
     if measure.confidence < 0.95:
         words += "; that is little, check it by eye and give --contrast"
@@ -152,7 +182,8 @@ def _find_contrast(reader: ImageReader, settings: PackSettings) -> dict:
     return {"found": "measured", "stated": stated, **asdict(measure), "words": words}
 
 
-def _require_pixel_size(table: ParticleTable) -> None:
+def require_pixel_size(table: ParticleTable) -> None:
+    """Raise ZooError naming the first particle without a pixel size."""
     bad = (~(table.pixel_size_angstrom > 0)).nonzero()[0]
     if len(bad):
         path = table.source.path if table.source else table.stack_paths[0]

@@ -19,6 +19,8 @@ from zoo.data.parts import write_json
 from zoo.data.records import record_bytes
 from zoo.data.shards import PackSettings
 from zoo.data.table import ParticleTable
+from zoo.data.volume_features import WEDGE_DTYPE
+from zoo.data.volumes import VolumeReader
 from zoo.errors import ZooError
 
 _STATE_FOLDER = ".packing"
@@ -45,14 +47,14 @@ class PackPlan:
 
     @property
     def record_bytes(self) -> int:
-        return record_bytes(self.settings.box, self.settings.dtype)
+        return bytes_per_record(self.table, self.settings)
 
     @cached_property
     def identity(self) -> dict:
         """What must be equal for two runs to write into one folder."""
         return {"settings": asdict(self.settings), "checksum": self.source["checksum"], "shards": self.names}
 
-    def shard_reader(self, reader: ImageReader, shard: int) -> ImageReader:
+    def shard_reader(self, reader, shard: int):
         """A reader of one shard's particles in record order; the headers are not read again."""
         rows = self.order[self.bounds[shard] : self.bounds[shard + 1]]
         part = copy.copy(reader)
@@ -68,17 +70,18 @@ class PackPlan:
         return table
 
 
-def make_plan(table: ParticleTable, reader: ImageReader, settings: PackSettings) -> PackPlan:
+def make_plan(table: ParticleTable, reader: ImageReader | VolumeReader, settings: PackSettings) -> PackPlan:
     """Plan a data set; raises ZooError if the box is larger than the images."""
     if settings.box > reader.box:
+        what = "volumes" if table.image_ndim == 3 else "images"
         raise ZooError(
-            f"{reader.headers[int(table.stack_index[0])].path}: images of {reader.box} pixels, --box "
+            f"{reader.headers[int(table.stack_index[0])].path}: {what} of {reader.box} pixels, --box "
             f"{settings.box} is larger; give --box {reader.box} or smaller"
         )
     if os.sep in settings.name or settings.name.startswith("."):
         raise ZooError(f"--name {settings.name!r}: expected a plain file name, no {os.sep}, no leading dot")
     bounds = shard_bounds(
-        len(table), record_bytes(settings.box, settings.dtype), settings.shard_size_mb * 1_000_000
+        len(table), bytes_per_record(table, settings), settings.shard_size_mb * 1_000_000
     )
     return PackPlan(
         table=table,
@@ -89,6 +92,14 @@ def make_plan(table: ParticleTable, reader: ImageReader, settings: PackSettings)
         source_box=reader.box,
         source=_describe_source(table, reader),
     )
+
+
+def bytes_per_record(table: ParticleTable, settings: PackSettings) -> int:
+    """About how many bytes a record takes, with the wedge of a volume."""
+    size = record_bytes(settings.box, settings.dtype, table.image_ndim)
+    if table.image_ndim == 3 and (table.wedge_index >= 0).any():
+        size += settings.box**2 * (settings.box // 2 + 1) * WEDGE_DTYPE.itemsize
+    return size
 
 
 class PackState:
@@ -168,7 +179,7 @@ class PackState:
         return known
 
 
-def _describe_source(table: ParticleTable, reader: ImageReader) -> dict:
+def _describe_source(table: ParticleTable, reader: ImageReader | VolumeReader) -> dict:
     """Path, format and checksum of the metadata file and of samples of every stack.
 
     Reading whole stacks would double the time of packing; 16 samples of each, with its length, tell
@@ -176,10 +187,15 @@ def _describe_source(table: ParticleTable, reader: ImageReader) -> dict:
     """
     digest = hashlib.sha256()
     source = table.source
-    if source is not None and source.format != "mrc":
+    if source is not None and source.format not in ("mrc", "folder"):
         digest.update(Path(source.path).read_bytes())
-    for stack in sorted(reader.headers):
-        path = reader.headers[stack].path
+    files = [reader.headers[stack].path for stack in sorted(reader.headers)]
+    if table.image_ndim == 3:
+        # what decides the volumes and wedges beside the files: options of the command
+        digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
+        digest.update(f"{reader.box} {reader.clip}".encode())
+        files += table.wedge_paths
+    for path in files:
         size = os.path.getsize(path)
         digest.update(f"{os.path.basename(path)} {size}".encode())
         with open(path, "rb") as file:

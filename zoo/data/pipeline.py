@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from zoo.data.info import DatasetInfo
+from zoo.data.info import DatasetInfo, require_kind
 from zoo.data.records import record_bytes
 from zoo.data.stream_order import CHUNK, GROUP, StreamOrder
 from zoo.errors import ZooError
@@ -52,6 +52,7 @@ def particle_batches(
             f"{info.path}: {info.count} particles, too few for one batch of {global_batch}; "
             f"use a batch size of {max(info.count // workers, 1)} or less"
         )
+    require_kind(info, "particles")
     info.verify_files()
     window = max(_WINDOW_BYTES // record_bytes(info.box, info.dtype), 4 * CHUNK)
     order = StreamOrder([shard.count for shard in info.shards], seed, window, shuffle)
@@ -68,7 +69,7 @@ def particle_batches(
         return batch
 
     batches = tf.data.Dataset.zip(steps, records).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
 
 
 def sequential_batches(info: DatasetInfo, batch_size: int) -> tf.data.Dataset:
@@ -79,7 +80,7 @@ def sequential_batches(info: DatasetInfo, batch_size: int) -> tf.data.Dataset:
     info.verify_files()
     records = tf.data.TFRecordDataset(info.shard_paths()).batch(batch_size)
     batches = records.map(lambda serialized: _parse(serialized, info), num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
 
 
 @contextlib.contextmanager
@@ -96,8 +97,14 @@ def readable_errors(info: DatasetInfo) -> Iterator[None]:
 
 def _record_stream(info: DatasetInfo, order: StreamOrder, position: int) -> tf.data.Dataset:
     """Windows of serialised records, from ``position`` of the endless stream on."""
-    paths = tf.constant(info.shard_paths())
     first_group, skip = order.locate(position)
+    windows = group_windows(info, order, first_group, skip)
+    return tf.data.Dataset.range(first_group, _ENDLESS).flat_map(windows)
+
+
+def group_windows(info: DatasetInfo, order: StreamOrder, first_group: int, skip: int):
+    """Function: group number → its windows of serialised records, without the first ``skip`` of the first."""
+    paths = tf.constant(info.shard_paths())
 
     def windows(number: tf.Tensor) -> tf.data.Dataset:
         sizes = order.window_sizes(number)
@@ -115,7 +122,7 @@ def _record_stream(info: DatasetInfo, order: StreamOrder, position: int) -> tf.d
             lambda place, records: order.shuffle_window(records, number, place[0])[place[1] :]
         )
 
-    return tf.data.Dataset.range(first_group, _ENDLESS).flat_map(windows)
+    return windows
 
 
 def _parse(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
@@ -141,7 +148,8 @@ def _parse(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
     return parsed
 
 
-def _options() -> tf.data.Options:
+def stream_options() -> tf.data.Options:
+    """Deterministic, and not cut up by tf.distribute."""
     options = tf.data.Options()
     options.deterministic = True
     # The workers cut each global batch themselves; sharding by file would change what they see.

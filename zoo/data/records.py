@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
 
-from zoo.data.example import decode_example, encode_example
+from zoo.data.example import Feature, decode_example, encode_example
 from zoo.data.table import ParticleTable
 from zoo.errors import ZooError
 
@@ -67,21 +67,26 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
             number += 1
 
 
-def record_bytes(box: int, dtype: str) -> int:
-    """About how many bytes the record of one box x box image takes."""
-    return box * box * np.dtype(dtype).itemsize + _FEATURE_BYTES
+def record_bytes(box: int, dtype: str, ndim: int = 2) -> int:
+    """About how many bytes the record of one image (2 axes) or volume (3) of ``box`` takes."""
+    return box**ndim * np.dtype(dtype).itemsize + _FEATURE_BYTES
 
 
 @dataclass(frozen=True)
 class ParticleRecord:
-    """One particle as read from a record: ``image`` (y, x) as stored, the rest as in the table."""
+    """One particle of a record: ``image`` (y, x) or (z, y, x) as stored, the rest as in the table."""
 
     image: np.ndarray
     features: dict
 
 
-def encode_particles(images: np.ndarray, table: ParticleTable) -> Iterator[bytes]:
-    """One serialised Example per particle of ``table``; ``images`` (n, y, x) float16 or float32."""
+def encode_particles(
+    images: np.ndarray, table: ParticleTable, more: Sequence[Mapping[str, Feature]] | None = None
+) -> Iterator[bytes]:
+    """One serialised Example per particle of ``table``; ``images`` (n, y, x) or (n, z, y, x).
+
+    ``images`` is float16 or float32; ``more`` holds features of each particle beside those of the table.
+    """
     dtype = images.dtype.newbyteorder("<")
     common = {"dtype": dtype.name.encode(), "shape": np.array(images.shape[1:], dtype=np.int64)}
     ctf = table.ctf().astype("<f4")
@@ -93,6 +98,7 @@ def encode_particles(images: np.ndarray, table: ParticleTable) -> Iterator[bytes
         yield encode_example(
             {
                 **common,
+                **(more[row] if more else {}),
                 "image": images[row].astype(dtype, copy=False).tobytes(),
                 "uid": uid[row],
                 "source": source.encode(),

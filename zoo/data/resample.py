@@ -12,11 +12,11 @@ METHODS = ("fourier", "lanczos")
 
 
 def resample(images: np.ndarray, box: int, method: str = "fourier") -> np.ndarray:
-    """Resample (k, y, x) images to ``box`` pixels; the pixel size grows by old box / new box."""
+    """Resample images (k, y, x) or volumes (k, z, y, x) to ``box``; the pixel grows by old box / new box."""
     if method == "fourier":
-        return fourier_resample(images, box)
+        return fourier_resample(images, box, images.ndim - 1)
     if method == "lanczos":
-        return lanczos_resample(images, box)
+        return lanczos_resample(images, box, images.ndim - 1)
     raise ZooError(f"unknown resampling {method!r}; choose one of {', '.join(METHODS)}")
 
 

@@ -17,6 +17,8 @@ from zoo.data.pool import count_done
 from zoo.data.records import IMAGE_DTYPES, encode_particles, frame_record
 from zoo.data.resample import METHODS as RESAMPLINGS
 from zoo.data.resample import resample
+from zoo.data.volume_features import volume_features
+from zoo.data.volumes import VolumeReader
 from zoo.errors import ZooError
 
 _CHUNK_BYTES = 16 << 20
@@ -61,7 +63,7 @@ class PackSettings:
             if value is not None and value < least:
                 raise ZooError(f"--{field.replace('_', '-')} {value}: expected {least} or more")
         if self.normalisation != "none":
-            background_mask(self.box, self.radius())
+            background_mask(self.box, self.radius())  # refuses a radius that leaves no background
 
     def radius(self) -> float:
         """Circle radius in pixels of the packed image."""
@@ -70,13 +72,14 @@ class PackSettings:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to write: ``reader.table`` holds its particles in record order."""
+    """One shard to write: ``reader.table`` holds its particles in record order, from record ``first`` on."""
 
     path: Path
     marker: Path
-    reader: ImageReader
+    reader: ImageReader | VolumeReader
     settings: PackSettings
     contrast_sign: int
+    first: int = 0
 
 
 def write_shard(task: ShardTask) -> dict[str, Any]:
@@ -89,8 +92,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     table.pixel_size_angstrom = table.pixel_size_angstrom * (task.reader.box / task.settings.box)
     crc = size = 0
     frames: list[bytes] = []
+    more = volume_features(task.reader, task.settings.box, task.first) if table.image_ndim == 3 else None
     with whole_file(task.path) as file:
-        for number, payload in enumerate(encode_particles(images, table), 1):
+        for number, payload in enumerate(encode_particles(images, table, more), 1):
             frames.append(frame_record(payload))
             if len(frames) == _WRITE_RECORDS or number == len(table):
                 block = b"".join(frames)
@@ -107,7 +111,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
 
 
 def prepare(images: np.ndarray, settings: PackSettings, contrast_sign: int) -> np.ndarray:
-    """Images as read (k, y, x) → images as packed, (k, box, box) float32."""
+    """Images (k, y, x) or volumes (k, z, y, x) as read → as packed, of side ``box``, float32."""
     # Resampled first, as relion_preprocess does: it takes noise away, and the unit is set afterwards.
     images = resample(images, settings.box, settings.resample)
     if contrast_sign < 0:
@@ -117,10 +121,11 @@ def prepare(images: np.ndarray, settings: PackSettings, contrast_sign: int) -> n
 
 def _prepare_images(task: ShardTask) -> tuple[np.ndarray, dict[str, float]]:
     reader, settings, table = task.reader, task.settings, task.reader.table
-    out = np.empty((len(table), settings.box, settings.box), dtype=settings.dtype)
+    ndim = table.image_ndim
+    out = np.empty((len(table), *[settings.box] * ndim), dtype=settings.dtype)
     # In the order of the files, not of the records: disks read forward faster.
     order = np.lexsort((table.row_in_stack, table.stack_index))
-    chunk = max(_CHUNK_BYTES // (4 * reader.box**2), 1)
+    chunk = max(_CHUNK_BYTES // (4 * reader.box**ndim), 1)
     total = squares = 0.0
     low, high = np.inf, -np.inf
     for start in range(0, len(order), chunk):
@@ -138,7 +143,7 @@ def _prepare_images(task: ShardTask) -> tuple[np.ndarray, dict[str, float]]:
 
 
 def _refuse_overflow(images: np.ndarray, rows: np.ndarray, task: ShardTask) -> None:
-    index = int(np.abs(images).max(axis=(1, 2)).argmax())
+    index = int(np.abs(images).max(axis=tuple(range(1, images.ndim))).argmax())
     table = task.reader.table.select(rows[[index]])
     path = table.source.path if table.source else table.stack_paths[int(table.stack_index[0])]
     raise ZooError(

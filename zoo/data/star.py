@@ -37,35 +37,30 @@ def read_star(path: str | os.PathLike) -> ParticleTable:
     path = existing_file(path)
     blocks, comments = read_star_blocks(path)
     name = _particle_block(path, blocks)
-    reader = _Columns(path, blocks[name], blocks.get("optics"))
+    reader = StarColumns(path, blocks[name], blocks.get("optics"))
     names = reader.particles["rlnImageName"].tolist()
     rows, stacks = _split_image_names(path, names)
     stack_index, stack_names = pd.factorize(np.asarray(stacks, dtype=object))
     stack_names = [str(stack) for stack in stack_names]
     paths, root = resolve_images(stack_names, os.path.dirname(path), comments.get("image_root", ""))
-    pixel_size = _pixel_size(reader)
+    size = pixel_size(reader)
     columns = {
         "stack_index": stack_index,
         "row_in_stack": rows,
-        "uid": _uids(reader, names),
-        "pixel_size_angstrom": pixel_size,
+        "uid": star_uids(reader, names),
+        "pixel_size_angstrom": size,
         "source_row": np.arange(len(names)),
         "optics_group": reader.integers("rlnOpticsGroup", 1),
         "random_subset": reader.integers("rlnRandomSubset", 0),
         "label": reader.integers("zooLabel", -1),
     }
-    columns.update(_poses(reader, pixel_size))
-    for ours, (theirs, default) in CTF_FROM_STAR.items():
-        columns[ours] = reader.numbers(theirs, np.nan)
-        if reader.has("rlnDefocusU") and not reader.has(theirs):
-            columns[ours] = np.full(len(names), default)
-    if not reader.has("rlnDefocusV"):
-        columns["defocus_v_angstrom"] = columns["defocus_u_angstrom"]
+    columns.update(_poses(reader, size))
+    columns.update(ctf_columns(reader))
     source = Source("star", path, blocks, name, root, comments=comments)
     return ParticleTable(paths, columns, source, stack_names)
 
 
-class _Columns:
+class StarColumns:
     """Numbers of the particle block, or of its optics group where the block has no such column."""
 
     def __init__(self, path: str, particles: pd.DataFrame, optics: pd.DataFrame | dict | None):
@@ -131,6 +126,18 @@ class _Columns:
         return values
 
 
+def ctf_columns(reader: StarColumns) -> dict[str, np.ndarray]:
+    """CTF parameters; where there is a defocus, what is missing beside it takes RELION's default."""
+    columns = {}
+    for ours, (theirs, default) in CTF_FROM_STAR.items():
+        columns[ours] = reader.numbers(theirs, np.nan)
+        if reader.has("rlnDefocusU") and not reader.has(theirs):
+            columns[ours] = np.full(len(columns[ours]), default)
+    if not reader.has("rlnDefocusV"):
+        columns["defocus_v_angstrom"] = columns["defocus_u_angstrom"]
+    return columns
+
+
 def _particle_block(path: str, blocks: dict) -> str:
     tables = {name: block for name, block in blocks.items() if isinstance(block, pd.DataFrame)}
     for name, block in blocks.items():
@@ -140,7 +147,7 @@ def _particle_block(path: str, blocks: dict) -> str:
     if not named:
         found = ", ".join(f"data_{name}" for name in blocks) or "none"
         tomo = any(column in block for block in tables.values() for column in _TOMO_COLUMNS)
-        hint = "a subtomogram file is not read here" if tomo else "give the STAR file of the particles"
+        hint = "zoo-pack takes subtomograms as volumes" if tomo else "give the STAR file of the particles"
         raise ZooError(f"{path}: column rlnImageName is missing in every block ({found}); {hint}")
     name = "particles" if "particles" in named else named[0]
     block = tables[name]
@@ -175,7 +182,8 @@ def _split_image_names(path: str, names: list) -> tuple[np.ndarray, list[str]]:
     return rows, stacks
 
 
-def _uids(reader: _Columns, names: list[str]) -> np.ndarray:
+def star_uids(reader: StarColumns, names: list[str]) -> np.ndarray:
+    """zooUid where the file has it, else the hash of the image name."""
     if "zooUid" not in reader.particles:
         return image_uids(names)
     try:
@@ -184,7 +192,7 @@ def _uids(reader: _Columns, names: list[str]) -> np.ndarray:
         raise ZooError(f"{reader.path}: zooUid: {error}; expected whole numbers below 2^64") from error
 
 
-def _pixel_size(reader: _Columns) -> np.ndarray:
+def pixel_size(reader: StarColumns) -> np.ndarray:
     """Å per pixel: rlnImagePixelSize, else detector pixel size (µm) over magnification; NaN if unknown."""
     if reader.has("rlnImagePixelSize"):
         name, sizes = "rlnImagePixelSize", reader.numbers("rlnImagePixelSize", np.nan)
@@ -205,7 +213,7 @@ def _pixel_size(reader: _Columns) -> np.ndarray:
     return sizes
 
 
-def _poses(reader: _Columns, pixel_size: np.ndarray) -> dict[str, np.ndarray]:
+def _poses(reader: StarColumns, pixel_size: np.ndarray) -> dict[str, np.ndarray]:
     angles = dict(zip(EULER_COLUMNS, ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"), strict=True))
     columns = {ours: reader.numbers(theirs, np.nan) for ours, theirs in angles.items()}
     posed = all(reader.has(name) for name in angles.values())

@@ -28,9 +28,12 @@ class SubtomogramTable(ParticleTable):
     Where ``coordinate_*_voxel`` (0-based, of the centre voxel box // 2) is known the volume is cut from the
     tomogram, otherwise the file is the volume. ``wedge_index`` points into ``wedge_paths`` (Fourier weights,
     1 = measured; -1: none), ``tilt_min_deg`` and ``tilt_max_deg`` are the range of the tilts about y.
+    ``premultiplied``: the volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5).
     """
 
     column_types = SUBTOMOGRAM_COLUMNS
+    kind = "subtomograms"
+    image_ndim = 3
 
     def __init__(
         self,
@@ -39,8 +42,10 @@ class SubtomogramTable(ParticleTable):
         source: Source | None = None,
         stack_names: Sequence[str] | None = None,
         wedge_paths: Sequence[str] = (),
+        premultiplied: bool = False,
     ):
         self.wedge_paths = [str(path) for path in wedge_paths]
+        self.premultiplied = premultiplied
         super().__init__(stack_paths, columns, source, stack_names)
 
     def __repr__(self) -> str:
@@ -49,9 +54,8 @@ class SubtomogramTable(ParticleTable):
     def select(self, indices) -> SubtomogramTable:
         """The subtomograms at ``indices`` (integers, a slice or a boolean mask), in that order."""
         part = super().select(indices)
-        return SubtomogramTable(
-            part.stack_paths, part.columns(), part.source, part.stack_names, self.wedge_paths
-        )
+        part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
+        return part
 
     def shift_angstrom(self) -> np.ndarray:
         """RELION's origins x, y, z in Å, (n, 3) float64, NaN where unknown."""

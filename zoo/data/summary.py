@@ -45,7 +45,7 @@ def make_info(
     table, settings = plan.packed_table(), plan.settings
     groups = _optics_groups(table)
     return DatasetInfo(
-        kind="particles",
+        kind=table.kind,
         name=settings.name,
         count=len(table),
         box=settings.box,
@@ -64,6 +64,7 @@ def make_info(
         source_box=plan.source_box,
         has_ctf=_all_known(table, CTF_COLUMNS),
         has_poses=_all_known(table, EULER_COLUMNS),
+        wedge=_wedge_form(table),
         optics_groups=tuple(groups),
         seed=settings.seed,
         source=plan.source,
@@ -73,6 +74,13 @@ def make_info(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions=_versions(),
     )
+
+
+def _wedge_form(table: ParticleTable) -> str:
+    """How the records of subtomograms say what is measured: by masks or by ranges of tilts."""
+    if table.image_ndim < 3:
+        return ""
+    return "mask" if (table.wedge_index >= 0).any() else "tilts"
 
 
 def _count_labels(labels: np.ndarray) -> dict[int, int]:

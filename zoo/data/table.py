@@ -70,6 +70,8 @@ class ParticleTable:
     """
 
     column_types = COLUMNS
+    kind = "particles"
+    image_ndim = 2
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class ParticleTable:
         if indices.size == 0:
             indices = indices.astype(np.int64)
         columns = {name: values[indices] for name, values in self.columns().items()}
-        return ParticleTable(self.stack_paths, columns, self.source, self.stack_names)
+        return type(self)(self.stack_paths, columns, self.source, self.stack_names)
 
     def ctf(self) -> np.ndarray:
         """CTF parameters, (n, 9) float64, in the order of ``CTF_COLUMNS``."""

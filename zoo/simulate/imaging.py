@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from zoo.ops.wedge import wedge_mask
+from zoo.data.wedge import wedge_mask
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.optics import ctf_values
 from zoo.simulate.project import Projector

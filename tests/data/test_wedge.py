@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from zoo.ops.wedge import wedge_mask
+from zoo.data.wedge import wedge_mask
 
 
 def test_symmetric_wedge_is_the_inequality_of_its_definition():

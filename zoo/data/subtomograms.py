@@ -1,0 +1,134 @@
+"""Subtomograms from RELION STAR files, folders of volumes and picks in a tomogram → subtomogram table."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.files import existing_file
+from zoo.data.mrc import read_header
+from zoo.data.subtomogram_table import SubtomogramTable
+from zoo.data.table import Source
+from zoo.errors import ZooError
+
+VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
+_HEAD_BYTES = 1 << 16
+_VOLUME_COLUMNS = re.compile(
+    rb"^_?rln(Tomo\w+|CtfImage|OriginZ(Angst)?|CoordinateZ|CenteredCoordinateZAngst)\b", re.MULTILINE
+)
+
+
+def holds_subtomograms(path: str | os.PathLike) -> bool:
+    """Whether ``path`` is a folder of volumes, or a STAR file of subtomograms or of places in a tomogram.
+
+    Looks at the start of the file only. 2D tilt stacks count: reading them says what is wrong.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return any(item.name.lower().endswith(VOLUME_SUFFIXES) for item in path.iterdir())
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if b"data_" not in head or b"\0" in head:
+        return False
+    lines = re.sub(rb"^\s*_", b"", head, flags=re.MULTILINE)
+    return bool(_VOLUME_COLUMNS.search(lines)) or _stated_dimension(lines) == b"3"
+
+
+def read_subtomograms(
+    source: str | os.PathLike,
+    tomogram: str | os.PathLike | None = None,
+    pixel_size_angstrom: float | None = None,
+    wedge: str | os.PathLike | None = None,
+    tilt_range_deg: tuple[float, float] | None = None,
+) -> SubtomogramTable:
+    """Subtomograms of a STAR file or a folder of MRC/EM files; with ``tomogram`` the places in it.
+
+    ``source`` is then a STAR file or a CSV with columns x, y, z (voxels, 0-based). ``wedge`` (a mask file)
+    and ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured
+    everywhere. ``pixel_size_angstrom`` overrides what the files say. Raises ZooError with file, row, what
+    was found and what was expected.
+    """
+    source = os.path.abspath(os.fspath(source))
+    if tomogram is not None:
+        from zoo.data.coordinates import read_coordinates
+
+        table = read_coordinates(source, existing_file(tomogram), pixel_size_angstrom)
+    elif os.path.isdir(source):
+        table = _read_folder(source)
+    else:
+        from zoo.data.subtomogram_read import read_subtomogram_star
+
+        table = read_subtomogram_star(existing_file(source))
+    if pixel_size_angstrom is not None:
+        if not 0 < pixel_size_angstrom < np.inf:
+            raise ZooError(f"pixel size {pixel_size_angstrom} Å given, expected a positive number")
+        table.pixel_size_angstrom = np.full(len(table), float(pixel_size_angstrom))
+    _set_wedge(table, wedge, tilt_range_deg)
+    return table
+
+
+def _read_folder(folder: str) -> SubtomogramTable:
+    names = sorted(
+        (name for name in os.listdir(folder) if name.lower().endswith(VOLUME_SUFFIXES)), key=_natural_order
+    )
+    if not names:
+        raise ZooError(f"{folder}: holds no volumes ({', '.join(VOLUME_SUFFIXES)}); expected MRC or EM files")
+    paths = [os.path.join(folder, name) for name in names]
+    sizes = [np.nan if ".em" in name.lower() else read_header(path).pixel_size_angstrom or np.nan
+             for name, path in zip(names, paths, strict=True)]  # fmt: skip
+    columns = {"stack_index": np.arange(len(paths)), "row_in_stack": np.zeros(len(paths), int)}
+    columns["pixel_size_angstrom"] = np.array(sizes)
+    return SubtomogramTable(paths, columns, Source("folder", folder, image_root=folder), names)
+
+
+def _set_wedge(table, wedge, tilt_range_deg) -> None:
+    count = len(table)
+    if wedge is not None and tilt_range_deg is not None:
+        raise ZooError("--wedge and --tilt-range both given: they say the same thing; give one")
+    if wedge is not None:
+        table.wedge_paths, table.wedge_index = [existing_file(wedge)], np.zeros(count, np.int32)
+    if tilt_range_deg is not None:
+        low, high = tilt_range_deg
+        table.wedge_paths, table.wedge_index = [], np.full(count, -1, np.int32)
+        table.tilt_min_deg, table.tilt_max_deg = np.full(count, float(low)), np.full(count, float(high))
+    unknown = (table.wedge_index < 0) & ~np.isfinite(table.tilt_range_deg()).all(axis=1)
+    table.tilt_min_deg[unknown], table.tilt_max_deg[unknown] = -90.0, 90.0
+    tilts = table.tilt_range_deg()
+    bad = np.flatnonzero((table.wedge_index < 0) & ~((-90 <= tilts[:, 0]) & (tilts[:, 0] < tilts[:, 1])
+                                                     & (tilts[:, 1] <= 90)))  # fmt: skip
+    if bad.size:
+        low, high = tilts[bad[0]]
+        where = f"{table.source.path}: row {table.source_row[bad[0]] + 1}: " if table.source else ""
+        raise ZooError(
+            f"{where}tilts from {low:g} to {high:g} degrees observe nothing or cannot be; "
+            "expected -90 <= least < largest <= 90"
+        )
+
+
+def _natural_order(name: str) -> list:
+    """2.mrc before 10.mrc."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _stated_dimension(lines: bytes) -> bytes | None:
+    """rlnImageDimensionality of the first optics group, from the start of a file (underscores removed)."""
+    columns, inside = [], False
+    for line in lines.splitlines():
+        words = line.split()
+        if line.startswith(b"data_"):
+            inside, columns = words[0] == b"data_optics", []
+        elif inside and words and words[0].startswith(b"rln"):
+            columns.append(words[0])
+            if words[0] == b"rlnImageDimensionality" and len(words) == 2 and not words[1].startswith(b"#"):
+                return words[1]
+        elif inside and words and words[0] not in (b"loop_",) and not words[0].startswith(b"#"):
+            if b"rlnImageDimensionality" not in columns:
+                return None
+            index = columns.index(b"rlnImageDimensionality")
+            return words[index] if index < len(words) else None
+    return None
