@@ -23,7 +23,7 @@ def ifft2(re, im):
 
 def fft3(re, im=None):
     """Centred 3D transform of ``(..., z, y, x)`` → (re, im)."""
-    return _centred(_plain_fft3, re, im, axes=(-3, -2, -1))
+    return _centred(plain_fft3, re, im, axes=(-3, -2, -1))
 
 
 def ifft3(re, im):
@@ -130,7 +130,8 @@ def _plain_fft2(re, im):
     return ops.fft2((re, im))
 
 
-def _plain_fft3(re, im):
+def plain_fft3(re, im):
+    """Transform of the last three axes with the origin at index 0 in both spaces → (re, im)."""
     re, im = ops.fft2((re, im))
     axes = list(range(len(re.shape)))
     axes[-3], axes[-1] = axes[-1], axes[-3]

@@ -1,0 +1,109 @@
+"""The low-frequency ball of a real map's transform, finely sampled, and reading it anywhere.
+
+A fine enough grid makes one look-up do the work of interpolation. Coordinates are xyz in Fourier
+voxels of the unpadded map (cycles per box); the transform is centred as in ``zoo.ops.fourier``.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from keras import ops
+
+MARGIN = 1  # Fourier voxels kept beyond the radius, so that rounding stays on the grid
+
+
+def zoom_size(radius, pad):
+    """Edge of the cube that ``zoomed_transform`` gives."""
+    return 2 * (radius + MARGIN) * pad + 1
+
+
+def zoomed_transform(maps, radius, pad):
+    """Real maps ``(b, n, n, n)`` → transform at every 1/pad Fourier voxel → (re, im) ``(b, q, q, q)``.
+
+    Three matrix products instead of the FFT of a padded box, of which only this corner would be kept.
+    """
+    n = maps.shape[-1]
+    matrix = _fourier_matrix(n, radius, pad)
+    size = zoom_size(radius, pad)
+    half = size // 2 + 1
+    both = np.concatenate([matrix.real, matrix.imag])
+    x = np.concatenate([matrix.real[size // 2 :], matrix.imag[size // 2 :]]).T
+    values = ops.matmul(ops.cast(maps, "float32"), x)  # (b, z, y, re|im of kx >= 0)
+    values = _next_axis(ops.matmul(both, values), size, half)
+    values = ops.reshape(values, (-1, n, size * 2 * half))
+    values = ops.reshape(ops.matmul(both, values), (-1, 2 * size, size, 2 * half))
+    values = _next_axis(values, size, half, axis=-3)
+    re, im = values[..., :half], values[..., half:]
+    # The transform of a real map is Hermitian: the other half is the mirrored conjugate.
+    axes = (-3, -2, -1)
+    re = ops.concatenate([ops.flip(re[..., 1:], axis=axes), re], axis=-1)
+    return re, ops.concatenate([-ops.flip(im[..., 1:], axis=axes), im], axis=-1)
+
+
+def zoomed_with_gradient(maps, radius, pad):
+    """As ``zoomed_transform``, with derivatives by kx, ky, kz → ``(b, q³, 8)``.
+
+    The last axis is re and im of the transform, then its three derivatives' re, then their im.
+    """
+    n = maps.shape[-1]
+    position = (np.arange(n) - n // 2).astype("float32") * (2.0 * np.pi / n)
+    weights = [1.0, position[None, None, :], position[None, :, None], position[:, None, None]]
+    re, im = zoomed_transform(ops.concatenate([maps * w for w in weights], axis=0), radius, pad)
+    re, im = (ops.reshape(part, (4, -1, zoom_size(radius, pad) ** 3)) for part in (re, im))
+    # d/dk of exp(−2πi·k·x/n) is −2πi·x/n times it
+    channels = [re[0], im[0], *(im[axis] for axis in (1, 2, 3)), *(-re[axis] for axis in (1, 2, 3))]
+    return ops.stack(channels, axis=-1)
+
+
+def nearest_index(coordinates, radius, pad, axis=-1):
+    """Flat index of the grid point nearest to xyz along ``axis``, without it, and the offset from it."""
+    rounded = ops.round(coordinates * float(pad))
+    size, origin = zoom_size(radius, pad), (radius + MARGIN) * pad
+    x, y, z = _components(rounded, axis)
+    index = (z * size + y) * size + x + origin * (1 + size + size * size)
+    return index, coordinates - rounded / float(pad)
+
+
+def nearest_voxel(coordinates, n, axis=-1):
+    """Flat index of the voxel of a centred ``(n, n, n)`` nearest to xyz along ``axis``, without it."""
+    x, y, z = _components(ops.round(coordinates), axis)
+    return (z * n + y) * n + x + n // 2 * (1 + n + n * n)
+
+
+def half_ball(radius):
+    """NumPy float32 ``(j, 3)``: one of every pair ±k of Fourier voxels within ``radius``, without 0."""
+    axis = np.arange(-radius, radius + 1)
+    kz, ky, kx = (k.ravel() for k in np.meshgrid(axis, axis, axis, indexing="ij"))
+    length = kx**2 + ky**2 + kz**2
+    half = (kz > 0) | ((kz == 0) & ((ky > 0) | ((ky == 0) & (kx > 0))))
+    keep = half & (length <= radius**2)
+    return np.stack([kx, ky, kz], axis=-1)[keep].astype("float32")
+
+
+def voxel_index(frequency, n):
+    """NumPy int32 ``(...)``: flat index of the nearest voxel of ``(..., 3)`` in a centred ``(n, n, n)``."""
+    k = np.rint(frequency).astype("int32") + n // 2
+    return (k[..., 2] * n + k[..., 1]) * n + k[..., 0]
+
+
+def _components(rounded, axis):
+    whole = ops.cast(rounded, "int32")
+    return (ops.take(whole, i, axis=axis) for i in range(3))
+
+
+def _next_axis(product, size, half, axis=-2):
+    """Rows re and im of a matrix times columns re and im → columns re and im of the complex product."""
+    rows = (slice(None),) * (-1 - axis)
+    first = product[(..., slice(0, size), *rows)]
+    second = product[(..., slice(size, None), *rows)]
+    re = first[..., :half] - second[..., half:]
+    im = first[..., half:] + second[..., :half]
+    return ops.concatenate([re, im], axis=-1)
+
+
+@lru_cache(maxsize=16)
+def _fourier_matrix(n, radius, pad):
+    k = np.arange(-(radius + MARGIN) * pad, (radius + MARGIN) * pad + 1) / pad
+    matrix = np.exp(-2j * np.pi * np.outer(k, np.arange(n) - n // 2) / n).astype("complex64")
+    matrix.setflags(write=False)
+    return matrix

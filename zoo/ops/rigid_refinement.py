@@ -1,0 +1,149 @@
+"""Refine rotations and shifts of many candidates at once on the constrained correlation.
+
+The correlation is Re Σ w²·X·conj(T) / (‖w·X‖·‖w·T‖) with T the turned and shifted template: equation 1 of
+Zhao et al. (FAML), divided by the norm of what is observed of X. Gauss–Newton steps with Levenberg's damping
+on the three angles, the shift and the amplitude.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from zoo.ops import fourier_zoom
+
+_DAMPING = 1e-3
+_LARGEST_TURN = 0.25  # radians in one step
+_TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Subtomograms ``b`` and templates ``k`` on a half ball of ``j`` frequencies.
+
+    frequency ``(j, 3)`` in Fourier voxels of a box of n; zoomed ``(k·q³, 8)`` from
+    ``zoomed_with_gradient`` with its radius and pad; x_re, x_im and weight (the squared wedge) ``(b, j)``;
+    masks of the templates ``(k, n, n, n)`` or None.
+    """
+
+    frequency: np.ndarray
+    n: int
+    radius: int
+    pad: int
+    zoomed: Any
+    x_re: Any
+    x_im: Any
+    weight: Any
+    masks: Any = None
+
+
+def correlation(gram):
+    """Constrained correlation ``(...)`` in [−1, 1] from a Gram matrix; 0 where nothing is observed."""
+    power_t, power_x = gram[..., 0, 0], gram[..., 7, 7]
+    seen = ops.logical_and(power_t > _TINY, power_x > _TINY)
+    power_t, power_x = (ops.where(seen, power, 1.0) for power in (power_t, power_x))
+    return ops.where(seen, gram[..., 0, 7], 0.0) / (ops.sqrt(power_t) * ops.sqrt(power_x))
+
+
+def gram_matrix(view, rotations, shifts):
+    """Weighted inner products ``(b, k, c, 8, 8)`` of template, its 6 derivatives, and subtomogram.
+
+    view: an ``Observation``. rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, xyz.
+    Order: template, small turns about its own x, y, z, shifts along x, y, z, subtomogram.
+    """
+    # Components before frequencies: every slice below is contiguous.
+    turned = ops.matmul(ops.swapaxes(rotations, -1, -2), view.frequency.T)  # Rᵀk (b, k, c, 3, j)
+    index, offset = fourier_zoom.nearest_index(turned, view.radius, view.pad, axis=-2)
+    first = template_starts(rotations, fourier_zoom.zoom_size(view.radius, view.pad) ** 3)
+    value = ops.swapaxes(ops.take(view.zoomed, index + first, axis=0), -1, -2)
+    slope_re, slope_im = value[..., 2:5, :], value[..., 5:8, :]
+    re = value[..., 0, :] + ops.sum(slope_re * offset, axis=-2)
+    im = value[..., 1, :] + ops.sum(slope_im * offset, axis=-2)
+    weight, x_re, x_im = (part[:, None, None, :] for part in (view.weight, view.x_re, view.x_im))
+    if view.masks is not None:
+        voxel = fourier_zoom.nearest_voxel(turned, view.n, axis=-2) + template_starts(rotations, view.n**3)
+        weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0) ** 2
+    # The subtomogram is moved back, which spares moving the template and its derivatives.
+    phase = (2.0 * np.pi / view.n * view.frequency.T).astype("float32")
+    angle = ops.matmul(shifts, phase)
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    x_re, x_im = x_re * cosine - x_im * sine, x_re * sine + x_im * cosine
+    # T(k)·exp(−2πi·k·t/n): its derivative by t is −2πi·k/n times it
+    re, im, x_re, x_im = (part[..., None, :] for part in (re, im, x_re, x_im))
+    rows_re = ops.concatenate([re, _cross(slope_re, turned), im * phase, x_re], axis=-2)
+    rows_im = ops.concatenate([im, _cross(slope_im, turned), -re * phase, x_im], axis=-2)
+    # Frequencies in the last place: one product of matrices gives all inner products.
+    rows = ops.concatenate([rows_re, rows_im], axis=-1)
+    weight = ops.concatenate([weight, weight], axis=-1)[..., None, :]
+    return ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2))
+
+
+def template_starts(rotations, size):
+    """Where each template begins in a flat table, ``(1, k, 1, 1)``."""
+    return ops.reshape(ops.arange(ops.shape(rotations)[1], dtype="int32") * size, (1, -1, 1, 1))
+
+
+def refine(view, rotations, shifts, steps, largest_shift):
+    """Climb ``steps`` times from every candidate → rotations, shifts, correlations ``(b, k, c)``.
+
+    A step that does not raise the correlation is undone and damped more. largest_shift: voxels per step.
+    """
+    gram = gram_matrix(view, rotations, shifts)
+    damping = ops.full_like(gram[..., 0, 0], _DAMPING)
+    for _ in range(steps):
+        turn, move = _step(ops.stop_gradient(gram), damping)
+        turn, move = _at_most(turn, _LARGEST_TURN), _at_most(move, largest_shift)
+        new_rotations = ops.matmul(rotations, turn_matrix(turn))
+        new_shifts = shifts + move
+        new_gram = gram_matrix(view, new_rotations, new_shifts)
+        better = correlation(new_gram) > correlation(gram)
+        rotations = ops.where(better[..., None, None], new_rotations, rotations)
+        shifts = ops.where(better[..., None], new_shifts, shifts)
+        gram = ops.where(better[..., None, None], new_gram, gram)
+        damping = ops.where(better, damping * 0.3, damping * 10.0)
+    return rotations, shifts, correlation(gram)
+
+
+def turn_matrix(vector):
+    """Rotation ``(..., 3, 3)`` by the angle |v| radians about v ``(..., 3)``: the quaternion (1, v/2) scaled.
+
+    Exact axis; the angle 2·atan(|v|/2) agrees with |v| to third order, and no root of zero is taken.
+    """
+    x, y, z = (vector[..., i] / 2.0 for i in range(3))
+    norm = 1.0 + x * x + y * y + z * z
+    rows = [
+        [1 + x * x - y * y - z * z, 2 * (x * y - z), 2 * (x * z + y)],
+        [2 * (x * y + z), 1 - x * x + y * y - z * z, 2 * (y * z - x)],
+        [2 * (x * z - y), 2 * (y * z + x), 1 - x * x - y * y + z * z],
+    ]
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2) / norm[..., None, None]
+
+
+def _step(gram, damping):
+    """Least squares of subtomogram ≈ amplitude·template over amplitude, turn and shift."""
+    diagonal = ops.diagonal(gram[..., :7, :7], axis1=-2, axis2=-1)
+    scale = 1.0 / ops.sqrt(ops.where(diagonal > _TINY, diagonal, 1.0))
+    normal = gram[..., :7, :7] * scale[..., :, None] * scale[..., None, :]
+    normal = normal + ops.eye(7) * (damping + 1e-6)[..., None, None]
+    amplitude = gram[..., 0, 7] * scale[..., 0] ** 2
+    residual = gram[..., :7, 7] - amplitude[..., None] * gram[..., :7, 0]
+    # Where the template is not even positively correlated the linear model points nowhere.
+    usable = amplitude * ops.sqrt(ops.maximum(gram[..., 0, 0], _TINY)) > 1e-6
+    normal = ops.where(usable[..., None, None], normal, ops.eye(7))
+    solution = ops.solve(normal, (residual * scale)[..., None])[..., 0] * scale
+    step = solution / ops.where(usable, amplitude, 1.0)[..., None]
+    step = ops.where(usable[..., None], step, 0.0)
+    return step[..., 1:4], step[..., 4:7]
+
+
+def _at_most(vector, length):
+    norm = ops.sqrt(ops.sum(vector * vector, axis=-1, keepdims=True) + _TINY)
+    return vector * ops.minimum(1.0, length / norm)
+
+
+def _cross(a, b):
+    """Cross product of ``(..., 3, j)``."""
+    ax, ay, az = (a[..., i, :] for i in range(3))
+    bx, by, bz = (b[..., i, :] for i in range(3))
+    return ops.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2)

@@ -1,0 +1,162 @@
+"""Where do templates lie in subtomograms? Candidates of rotation and shift, best first.
+
+subtomogram(x) = template(Rᵀ(x − c − t) + c), c = voxel N//2, x and t xyz in voxels. Scores are the
+constrained correlation of Zhao et al. (FAML), equation 1, divided by the norm of the observed subtomogram,
+so that they lie in [−1, 1]; the zero frequency is left out.
+
+Two ways to find candidates: ``magnitude`` bounds the correlation over all shifts by magnitudes, for all
+rotations at once; ``phase`` searches even rotations and a grid of shifts jointly with low frequencies. Both
+then find the shift of each and refine on more frequencies.
+"""
+
+import numpy as np
+from keras import ops
+
+from zoo.ops import fourier, fourier_zoom, magnitude_search, phase_search
+from zoo.ops.fourier_zoom import half_ball, voxel_index, zoomed_transform, zoomed_with_gradient
+from zoo.ops.match_settings import MatchSettings
+from zoo.ops.rigid_refinement import Observation, refine, template_starts
+from zoo.ops.rotation_bank import shift_grid, shift_phases
+
+UNUSED_SCORE = -2.0  # below any correlation: a place without a candidate of its own
+_SHIFT_PAD, _FINE_PAD = 4, 2
+_SHIFT_SPACING = 0.2  # in periods of the highest frequency of the search
+_QUICK_STEPS = 2
+_TINY = 1e-20
+# Two candidates nearer than this are one.
+_SAME_CHORD, _SAME_SHIFT = 0.05, 0.02  # |R1 − R2| (about 2 degrees) and shift in boxes
+
+
+def prepare_templates(settings: MatchSettings, templates_ft, masks=None):
+    """Templates as centred transforms (re, im) ``(k, n, n, n)`` → dict of all that ``match`` needs of them.
+
+    Compute it once for any number of subtomograms. masks ``(k, n, n, n)``: 1 where the template itself was
+    observed (an average keeps its own wedge hole); None if everywhere. Templates are taken inside the
+    sphere that stays in the box when turned.
+    """
+    n = settings.box
+    maps = _inside_sphere(fourier.ifft3(*templates_ft)[0])
+    maps = maps / ops.maximum(_norm(maps), _TINY)
+    radius = max(settings.refine_radius, settings.magnitude_radius)
+    fine = zoomed_with_gradient(maps, radius, _FINE_PAD)
+    coarse = zoomed_transform(maps, settings.search_radius, _SHIFT_PAD)
+    size = fourier_zoom.zoom_size(settings.search_radius, _SHIFT_PAD)
+    coarse = [ops.reshape(part, (-1, size**3)) for part in coarse]
+    prepared = {"fine": fine, "coarse_re": coarse[0], "coarse_im": coarse[1]}
+    if masks is not None:
+        masks = ops.reshape(ops.cast(masks, "float32"), (-1, n, n, n))
+        prepared["masks"] = masks
+    if settings.mode == "phase":
+        prepared.update(phase_search.prepare_bank(settings, coarse, _SHIFT_PAD, masks))
+    else:
+        prepared.update(
+            magnitude_search.prepare_magnitudes(settings, fine[..., :2], radius, _FINE_PAD, masks)
+        )
+    return prepared
+
+
+def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
+    """Subtomograms (re, im) and Fourier masks ``(b, n, n, n)``, prepared templates → candidates, best first.
+
+    Returns rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels and scores ``(b, k, c)``.
+    Transforms are centred at N//2; those of subtomograms as measured, wedges their weights. Candidates that
+    climbed the same peak as a better one have ``UNUSED_SCORE`` and come last. Scores, not poses, have
+    gradients.
+    """
+    n = settings.box
+    wedges = ops.cast(wedges, "float32")
+    re, im = (ops.cast(part, "float32") for part in subtomograms_ft)
+    large = half_ball(settings.refine_radius)
+    index = voxel_index(large, n)
+    x_re, x_im, wedge = (ops.take(ops.reshape(a, (-1, n**3)), index, axis=1) for a in (re, im, wedges))
+    weight = wedge**2
+    scale = ops.sqrt(ops.sum(weight * (x_re**2 + x_im**2), axis=-1, keepdims=True) + _TINY)
+    x_re, x_im = x_re / scale, x_im / scale
+
+    low = _subset(large, settings.search_radius)
+    x_low = [ops.take(a, low, axis=1) for a in (x_re, x_im, weight)]
+    if settings.mode == "phase":
+        rotations = phase_search.candidate_rotations(settings, prepared, *x_low)
+    else:
+        seen = ops.cast(wedges > 0.0, "float32")
+        maps = fourier.ifft3(re * seen, im * seen)[0]
+        rotations = magnitude_search.candidate_rotations(settings, prepared, maps / _norm(maps), wedges)
+    rotations = ops.stop_gradient(rotations)
+    rotations, shifts = _with_shifts(settings, prepared, rotations, *x_low)
+    shifts = ops.stop_gradient(shifts)
+
+    def view(subset):
+        x = [ops.take(a, subset, axis=1) for a in (x_re, x_im, weight)]
+        radius = max(settings.refine_radius, settings.magnitude_radius)
+        zoomed = ops.reshape(prepared["fine"], (-1, 8))
+        return Observation(large[subset], n, radius, _FINE_PAD, zoomed, *x, prepared.get("masks"))
+
+    step = n / (4.0 * settings.search_radius)
+    middle = (settings.search_radius + settings.refine_radius) // 2
+    for radius in (settings.search_radius, middle, settings.refine_radius):
+        last = radius == settings.refine_radius
+        steps = settings.refine_steps if last else _QUICK_STEPS
+        found = refine(view(_subset(large, radius)), rotations, shifts, steps, step)
+        # Few candidates survive the first frequencies, so that those that cost most see only the likely ones.
+        rotations, shifts, scores = _best(*found, settings.candidates)
+    return _distinct(rotations, shifts, scores, n)
+
+
+def _with_shifts(settings, prepared, rotations, x_re, x_im, weight):
+    """The best half of rotations and of each the best shift, by a transform of few frequencies."""
+    radius, frequency = settings.search_radius, half_ball(settings.search_radius)
+    turned = ops.matmul(frequency, rotations)
+    index, _ = fourier_zoom.nearest_index(turned, radius, _SHIFT_PAD)
+    index = index + template_starts(rotations, fourier_zoom.zoom_size(radius, _SHIFT_PAD) ** 3)
+    t_re, t_im = (ops.take(ops.reshape(prepared[f"coarse_{part}"], (-1,)), index) for part in ("re", "im"))
+    if "masks" in prepared:
+        voxel = fourier_zoom.nearest_voxel(turned, settings.box)
+        voxel = voxel + template_starts(rotations, settings.box**3)
+        seen = ops.take(ops.reshape(prepared["masks"], (-1,)), voxel)
+        t_re, t_im = t_re * seen, t_im * seen
+    x_re, x_im = ((part * weight)[:, None, None, :] for part in (x_re, x_im))
+    product = ops.concatenate([x_re * t_re + x_im * t_im, x_im * t_re - x_re * t_im], axis=-1)
+    shifts = shift_grid(settings.max_shift_voxels, _SHIFT_SPACING * settings.box / radius)
+    inner = ops.matmul(product, shift_phases(frequency, shifts, settings.box))
+    power = ops.sum((t_re**2 + t_im**2) * weight[:, None, None, :], axis=-1)
+    scores = ops.max(inner, axis=-1) / ops.sqrt(ops.maximum(power, _TINY))
+    shifts = ops.take(shifts, ops.argmax(inner, axis=-1), axis=0)
+    return _best(rotations, shifts, scores, settings.pool // 2)[:2]
+
+
+def _subset(frequency, radius):
+    """Which frequencies lie within a smaller ball; the same order as ``half_ball(radius)``."""
+    return np.flatnonzero((frequency**2).sum(-1) <= radius**2).astype("int32")
+
+
+def _best(rotations, shifts, scores, count):
+    count = min(count, scores.shape[-1])
+    scores, index = ops.top_k(scores, count)
+    shifts = ops.take_along_axis(shifts, index[..., None], axis=2)
+    return ops.take_along_axis(rotations, index[..., None, None], axis=2), shifts, scores
+
+
+def _distinct(rotations, shifts, scores, n):
+    """Candidates sorted by score: those on the peak of a better one go to the end."""
+    chord = ops.sum((rotations[:, :, :, None] - rotations[:, :, None]) ** 2, axis=(-2, -1))
+    apart = ops.sum((shifts[:, :, :, None] - shifts[:, :, None]) ** 2, axis=-1)
+    same = ops.logical_and(chord < _SAME_CHORD**2, apart < (_SAME_SHIFT * n) ** 2)
+    earlier = np.tril(np.ones((scores.shape[-1],) * 2, bool), -1)
+    repeated = ops.any(ops.logical_and(same, earlier), axis=-1)
+    return _best(rotations, shifts, ops.where(repeated, UNUSED_SCORE, scores), scores.shape[-1])
+
+
+def _norm(maps):
+    return ops.sqrt(ops.sum(maps**2, axis=(-3, -2, -1), keepdims=True) + _TINY) * maps.shape[-1] ** 1.5
+
+
+def _inside_sphere(maps):
+    """Maps minus the mean at the sphere's edge, faded to 0 there."""
+    n = maps.shape[-1]
+    edge = max(2.0, n / 16)
+    r = np.sqrt((fourier.frequency_grid_3d(n).astype("float64") ** 2).sum(-1)) * n
+    fade = np.clip((n / 2 - r) / edge, 0.0, 1.0)
+    window = (0.5 - 0.5 * np.cos(np.pi * fade)).astype("float32")
+    rim = ((fade > 0) & (fade < 1)).astype("float32")
+    background = ops.sum(maps * (rim / rim.sum()), axis=(-3, -2, -1), keepdims=True)
+    return (maps - background) * window
