@@ -120,3 +120,51 @@ def test_jitter_moves_the_pose_but_not_the_likelihood(scene):
     # View 7 of the turned grid, not turned in the plane.
     matrix = keras.ops.convert_to_numpy(quaternion_to_matrix(turn))
     np.testing.assert_allclose(frames[0, 0], search.frames[7] @ matrix, atol=1e-5)
+
+
+def test_score_is_the_squared_distance_to_each_code(scene):
+    """The code that made the image has distance 0; the others what a direct sum says."""
+    generator, search, _, codes, chosen, frames, shifts, ctf = scene
+    target = search.slices(generator, codes[chosen], frames, shifts, ctf)
+    arguments = (generator, codes, frames, shifts, ctf, target, 1.3, 30.0)
+    score = keras.ops.convert_to_numpy(search.score(*arguments))
+    assert (score.argmax(1) == chosen).all()
+    for k in range(len(codes)):
+        other = search.slices(generator, np.repeat(codes[k : k + 1], len(frames), 0), frames, shifts, ctf)
+        squared = sum(
+            keras.ops.convert_to_numpy((a - b) ** 2).sum(1) for a, b in zip(target, other, strict=True)
+        )
+        np.testing.assert_allclose(score[:, k], -squared / 1.3**2, rtol=1e-3, atol=1e-3)
+    half = np.sort(np.concatenate([search.share(0, 100), search.share(1, 100)]))
+    some = keras.ops.convert_to_numpy(search.score(*arguments, at=half))
+    apart = score < -1.0
+    # A share of the points stands for all of them.
+    np.testing.assert_allclose(some[apart], score[apart], rtol=0.5)
+
+
+def test_shares_cover_the_half_plane_once():
+    search = PoseSearch(BOX, views=10, in_plane=8, rings=4, shift_pixels=0.0)
+    count = len(search.half_plane)
+    shares = [search.share(i, count // 3) for i in range(3)]
+    assert sorted(np.concatenate(shares)) == list(range(count))
+    np.testing.assert_array_equal(search.share(2, 0), np.arange(count))
+
+
+@pytest.mark.parametrize(("pixels", "corners", "count"), [(0.0, False, 1), (1.5, False, 5), (1.5, True, 9)])
+def test_shifts_are_a_cross_or_a_square(pixels, corners, count):
+    search = PoseSearch(BOX, views=10, in_plane=8, rings=4, shift_pixels=pixels, shift_corners=corners)
+    assert len(np.unique(search.shifts, axis=0)) == count
+    assert np.abs(search.shifts).max() == pixels
+
+
+def test_refinement_on_a_share_of_the_points_finds_the_pose(scene):
+    generator, search, _, codes, chosen, frames, shifts, ctf = scene
+    target = search.slices(generator, codes[chosen], frames, shifts, ctf)
+    rng = np.random.default_rng(3)
+    frame = np.asarray(orthonormal_frame((frames + rng.normal(0, 0.05, frames.shape)).astype("float32")))
+    before = np.median(_angle_deg(frame, frames))
+    shift = shifts
+    for i in range(6):
+        at = search.share(i, 150)
+        frame, shift = search.refine(generator, codes[chosen], frame, shift, ctf, target, 12.0, at)
+    assert np.median(_angle_deg(keras.ops.convert_to_numpy(frame), frames)) < 0.1 * before

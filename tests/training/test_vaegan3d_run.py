@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from zoo.training import checkpoint
@@ -65,3 +66,37 @@ def test_twelve_steps_are_six_and_kill_and_six(tmp_path, records):
     names = " ".join(whole.arrays)
     assert "generator_average" in names and "velocity" in names
     assert checkpoint.digest(whole) == checkpoint.digest(resumed)
+
+
+SMALL = {
+    "tiny": [],
+    "uniform_camera": [
+        *("--set", "filters=[8,8,16]", "--set", "encoder_filters=[8,8,16]"),
+        *("--set", "siren_width=16", "--set", "noise_filters=8"),
+    ],
+}
+TWO_CPUS = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from zoo_tools.train import main
+main()
+"""
+
+
+@pytest.mark.parametrize("preset", list(SMALL))
+def test_two_mirrored_devices_equal_one(tmp_path, records, preset):
+    words = [*WORDS[:-1], "one", "--data", records, "--preset", preset, *SMALL[preset], "--steps", 3]
+    words += ["--set", "batch_size=8", "--set", "adversarial_batch=4", "--set", "training_steps=3"]
+    finish(zoo_train(*words, "--out", tmp_path / "one"))
+    words[words.index("one")] = "mirrored"
+    command = [sys.executable, "-c", TWO_CPUS, *map(str, words), "--out", str(tmp_path / "two")]
+    two = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert two.returncode == 0 and "2 CPU devices (mirrored)" in two.stdout, two
+    one, two = (
+        checkpoint.read(tmp_path / name / "checkpoints" / "step-00000003.npz") for name in ("one", "two")
+    )
+    assert len(one.arrays) == len(two.arrays)
+    for (name, wanted), found in zip(one.arrays.items(), two.arrays.values(), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5, err_msg=name)

@@ -109,7 +109,12 @@ def _trunk(x, settings, filters, norm, seed, spectral=False):
     else:
         x = keras.layers.Conv2D(settings.gabor_filters, 5, padding="same", kernel_initializer=_he(seed))(x)
     for i, count in enumerate(filters):
-        arguments = {"kernel_initializer": _he(seed + 10 + i), "name": f"conv_{i}"}
+        # A norm takes out the mean: a bias before it has no gradient but rounding, which Adam would follow.
+        arguments = {
+            "kernel_initializer": _he(seed + 10 + i),
+            "use_bias": norm == "none",
+            "name": f"conv_{i}",
+        }
         convolution = (
             CyclicConv2D(count, 3, **arguments)
             if settings.invariant

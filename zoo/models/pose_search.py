@@ -21,12 +21,20 @@ class PoseSearch:
     """Search grids for one box size.
 
     ``views`` directions on the sphere, ``in_plane`` angles (even), polar rings at 1 … ``rings`` index
-    units, shifts of 0 and ±``shift_pixels`` along x and y. The whole grid of views is turned by a new
+    units, shifts of 0 and ±``shift_pixels`` along x and y (with ``shift_corners`` along both at once too). The whole grid of views is turned by a new
     random rotation in each call, so that no direction is privileged. All Fourier coefficients are
     orthonormal (white noise of variance σ² has variance σ² in each).
     """
 
-    def __init__(self, box: int, views: int, in_plane: int, rings: int, shift_pixels: float):
+    def __init__(
+        self,
+        box: int,
+        views: int,
+        in_plane: int,
+        rings: int,
+        shift_pixels: float,
+        shift_corners: bool = False,
+    ):
         if in_plane % 2:
             raise ValueError(f"in_plane must be even (half of the ring is kept), not {in_plane}")
         if not 1 <= rings < box // 2:
@@ -48,7 +56,8 @@ class PoseSearch:
         phase = -2.0 * math.pi / box * (pixel @ polar.T)
         self.to_polar = (np.concatenate([np.cos(phase), np.sin(phase)], axis=1) / box).astype("float32")
         self.frames = _view_frames(views)
-        steps = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]) if shift_pixels > 0 else np.zeros((1, 2))
+        steps = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [1, -1], [-1, 1], [-1, -1]])
+        steps = steps[: (9 if shift_corners else 5) if shift_pixels > 0 else 1]
         self.shifts = (steps * shift_pixels).astype("float32")
         turn = 2.0 * math.pi / box * (self.shifts @ polar.T)
         self.shift_cos, self.shift_sin = np.cos(turn).astype("float32"), np.sin(turn).astype("float32")
@@ -123,24 +132,63 @@ class PoseSearch:
             ops.reshape(images_im, flat), index, axis=1
         )
 
-    def slices(self, generator, z, frames, shifts, ctf):
-        """CTF-modulated slices (re, im) ``(b, m)`` of z ``(b, d)`` on the half plane; ctf ``(b, m)``."""
-        points = ops.einsum("ma,bac->bmc", self.half_plane, frames)
+    def share(self, position: int, size: int) -> np.ndarray:
+        """Indices of one of the equal, interleaved shares of about ``size`` of the half plane (0: all)."""
+        count = len(self.half_plane)
+        shares = max(1, count // size) if size else 1
+        order = np.random.default_rng(108).permutation(count)
+        return np.sort(order[position % shares :: shares])
+
+    def slices(self, generator, z, frames, shifts, ctf, at=None):
+        """CTF-modulated slices (re, im) ``(b, m)`` of z ``(b, d)`` on the half plane; ctf ``(b, m)``.
+
+        ``at``: indices of the half plane's points to look at (default all).
+        """
+        plane = self.half_plane if at is None else self.half_plane[at]
+        points = ops.einsum("ma,bac->bmc", plane, frames)
         re, im = generator(points, z)
-        phase = (-2.0 * math.pi / self.box) * ops.matmul(shifts, np.ascontiguousarray(self.half_plane.T))
+        phase = (-2.0 * math.pi / self.box) * ops.matmul(shifts, np.ascontiguousarray(plane.T))
         cos, sin = ops.cos(phase) * ctf, ops.sin(phase) * ctf
         return re * cos - im * sin, re * sin + im * cos
 
-    def weights(self, cutoff):
-        """Soft mask ``(m,)`` of the half plane up to ``cutoff`` index units."""
-        return ops.sigmoid((cutoff + 0.5 - self.half_plane_radius) * 4.0)
+    def weights(self, cutoff, at=None):
+        """Soft mask ``(m,)`` of the half plane (or of its points ``at``) up to ``cutoff`` index units."""
+        radius = self.half_plane_radius if at is None else self.half_plane_radius[at]
+        return ops.sigmoid((cutoff + 0.5 - radius) * 4.0)
 
-    def refine(self, generator, z, frames, shifts, ctf, target, cutoff, step_rad: float = 0.02):
+    def score(self, generator, codes, frames, shifts, ctf, target, sigma, cutoff, at=None):
+        """Log-likelihood of images under each of the codes ``(k, d)`` at given poses → ``(b, k)``.
+
+        Up to a constant; arguments as `refine`'s, sigma the noise's standard deviation.
+        """
+        if at is not None:
+            ctf, target = ops.take(ctf, at, axis=1), [ops.take(part, at, axis=1) for part in target]
+        maps, count = codes.shape[0], ops.shape(frames)[0]
+        re, im = self.slices(
+            generator,
+            ops.repeat(codes, count, axis=0),
+            ops.tile(frames, (maps, 1, 1)),
+            ops.tile(shifts, (maps, 1)),
+            ops.tile(ctf, (maps, 1)),
+            at,
+        )
+        points = re.shape[-1]
+        re, im = ops.reshape(re, (maps, -1, points)), ops.reshape(im, (maps, -1, points))
+        squared = ops.square(target[0][None] - re) + ops.square(target[1][None] - im)
+        # A share of the points stands for all of them.
+        weight = self.weights(cutoff, at) * (len(self.half_plane) / points) / (sigma * sigma)
+        return -ops.transpose(ops.sum(squared * weight, axis=-1))
+
+    def refine(self, generator, z, frames, shifts, ctf, target, cutoff, at=None, step_rad: float = 0.02):
         """One damped Gauss–Newton step of three rotations and two shifts towards ``target`` (re, im).
 
-        Rotations are differentiated by finite differences of ``step_rad``, shifts exactly.
+        Rotations are differentiated by finite differences of ``step_rad``, shifts exactly. ``at``: indices
+        of the half plane's points to look at (default all); ctf and target are given for all.
         """
-        mask = self.weights(cutoff)
+        if at is not None:
+            ctf, target = ops.take(ctf, at, axis=1), [ops.take(part, at, axis=1) for part in target]
+        plane = self.half_plane if at is None else self.half_plane[at]
+        mask = self.weights(cutoff, at)
         turned = [frames] + [_rotated(frames, axis, step_rad) for axis in range(3)]
         stacked = ops.concatenate(turned, axis=0)
         re, im = self.slices(
@@ -149,12 +197,13 @@ class PoseSearch:
             stacked,
             ops.tile(shifts, (4, 1)),
             ops.tile(ctf, (4, 1)),
+            at,
         )
         re, im = ops.split(re, 4, axis=0), ops.split(im, 4, axis=0)
         columns_re = [(re[i] - re[0]) / step_rad for i in (1, 2, 3)]
         columns_im = [(im[i] - im[0]) / step_rad for i in (1, 2, 3)]
         for axis in range(2):
-            slope = (2.0 * math.pi / self.box) * self.half_plane[:, axis]
+            slope = (2.0 * math.pi / self.box) * plane[:, axis]
             columns_re.append(im[0] * slope)
             columns_im.append(-re[0] * slope)
         jacobian_re = ops.stack(columns_re, axis=1) * mask

@@ -80,6 +80,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
                 settings.search_in_plane,
                 settings.search_rings,
                 settings.search_shift_pixels,
+                settings.search_shift_corners,
             )
         self.built = True
 
@@ -164,6 +165,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         if s.noise_model != "none":
             specs["z_noise_fake"] = Draw((s.noise_latent_dim,))
             specs["z_noise_rec"] = Draw((s.noise_latent_dim,))
+            specs["z_noise_level"] = Draw((8, s.noise_latent_dim), per_example=False)
         if s.pose_search:
             specs["codes"] = Draw((s.search_codes, s.latent_dim), per_example=False)
             specs["turn"] = Draw((4,), per_example=False)
@@ -223,32 +225,28 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
 
     def _fakes(self, batch, draws):
         s = self.settings
-        count = ops.shape(batch["image"])[0]
-        d = {name: draws[name][:count] for name in draws if name.endswith("_fake") or name == "z"}
-        shifts = (d["shift_fake"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
-        rotations = self._rotations(d["camera_fake"])
+        shifts = (draws["shift_fake"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
+        rotations = self._rotations(draws["camera_fake"])
         clean = self.clean_images(
-            self._ramped(draws), d["z"], rotations, self._ctf(batch["ctf_random"], batch), shifts
+            self._ramped(draws), draws["z"], rotations, self._ctf(batch["ctf_random"], batch), shifts
         )
-        sigma = self.noise_level(d["z_noise_fake"]) if s.noise_model != "none" else None
-        return clean, self.add_noise(clean, sigma, d["noise_fake"]), sigma, rotations
+        sigma = self.noise_level(draws["z_noise_fake"]) if s.noise_model != "none" else None
+        return clean, self.add_noise(clean, sigma, draws["noise_fake"]), sigma, rotations
 
     def _reconstructions(self, batch, draws):
         """Images made from what the encoder (or the search) says of the real ones."""
         s = self.settings
-        count = ops.shape(batch["image"])[0]
         ctf = self._ctf(batch["ctf"], batch)
         if s.pose_search:
-            z, frames = draws["search_z"][:count], draws["search_frames"][:count]
-            shifts, rotations = draws["search_shifts"][:count], frames
+            z, rotations, shifts = draws["search_z"], draws["search_frames"], draws["search_shifts"]
         else:
             mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
-            z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"][:count]
-            rotations = self._rotations(draws["camera_rec"][:count])
-            shifts = (draws["shift_rec"][:count] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
+            z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"]
+            rotations = self._rotations(draws["camera_rec"])
+            shifts = (draws["shift_rec"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
         clean = self.clean_images(self._ramped(draws), z, rotations, ctf, shifts)
-        sigma = self.noise_level(draws["z_noise_rec"][:count]) if s.noise_model != "none" else None
-        return clean, self.add_noise(clean, sigma, draws["noise_rec"][:count]), sigma
+        sigma = self.noise_level(draws["z_noise_rec"]) if s.noise_model != "none" else None
+        return clean, self.add_noise(clean, sigma, draws["noise_rec"]), sigma
 
     def _encode(self, images, ctf9, batch, training):
         inputs = [images]

@@ -78,9 +78,12 @@ class VAEGAN3DConfig:
     search_in_plane: int = 32
     search_rings: int = 8
     search_shift_pixels: float = 1.0
+    search_shift_corners: bool = False
     search_temperature: float = 8.0
     search_temperature_steps: float = 0.5
     search_refinements: int = 1
+    search_refine_points: int = 0
+    search_rescore: bool = False
     search_sample_poses: bool = False
     fit_radius_power: float = 0.0
     # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
@@ -132,6 +135,53 @@ PRESETS: dict[str, dict] = {
     "no_noise_generator": {**_THESIS, "camera": "uniform", "noise_model": "none"},
     # Max pooling, zero padding, 5×5 convolutions for Gabor filters.
     "no_invariance": {**_THESIS, "camera": "uniform", "invariant": False},
+    # The thesis' box with the options that make `tiny` converge; hours of a CPU instead of days of a GPU.
+    "pose_search": {
+        **_THESIS,
+        "latent_dim": 2,
+        "siren_initialisation": "positions",
+        "coordinate_grid": False,
+        "shell_amplitude": True,
+        "average_decay": 0.99,
+        "camera": "uniform",
+        "shift_pixels": 3.2,
+        "noise_latent_dim": 16,
+        "diversity_weight": 0.0,
+        "noise_filters": 8,
+        "gabor_filters": 8,
+        "filters": (16, 32, 64),
+        "gabor_kernel": 7,
+        "critic_norm": "none",
+        "encoder_filters": (16, 32, 64, 128),
+        "encoder_sees_ctf": True,
+        "adversarial_weight": 0.01,
+        "adversarial_batch": 8,
+        "encoder_batch": 32,
+        "perceptual_weight": 0.0,
+        "latent_regression_weight": 0.5,
+        "reconstruction_weight": 1.0,
+        "fit_radius_power": 1.0,
+        "batch_size": 64,
+        "training_steps": 3000,
+        "learning_rate": 5e-3,
+        "critic_learning_rate": 2e-4,
+        "encoder_learning_rate": 1e-3,
+        "learning_rate_decay": "cosine",
+        "beta_2": 0.99,
+        "pose_search": True,
+        "search_shift_pixels": 2.2,
+        "search_shift_corners": True,
+        "search_sample_poses": True,
+        "search_temperature_steps": 0.4,
+        "search_refinements": 4,
+        "search_refine_points": 300,
+        "search_rescore": True,
+        "latent_start": 0.35,
+        "latent_full": 0.5,
+        "frequency_start": 0.0625,
+        "frequency_end": 0.47,
+        "frequency_steps": 0.6,
+    },
     # 32 px in half an hour of two CPU cores; the options beyond the thesis make it converge.
     "tiny": {
         **_THESIS,
@@ -160,18 +210,23 @@ PRESETS: dict[str, dict] = {
         "perceptual_weight": 0.0,
         "latent_regression_weight": 0.5,
         "reconstruction_weight": 1.0,
+        "fit_radius_power": 1.0,
         "batch_size": 64,
-        "training_steps": 4500,
-        "learning_rate": 1.5e-3,
+        "training_steps": 3000,
+        "learning_rate": 5e-3,
         "critic_learning_rate": 2e-4,
         "encoder_learning_rate": 1e-3,
         "learning_rate_decay": "cosine",
         "beta_2": 0.99,
         "pose_search": True,
-        "latent_start": 0.12,
-        "latent_full": 0.27,
+        "search_sample_poses": True,
+        "search_temperature_steps": 0.35,
+        "search_refinements": 2,
+        "search_rescore": True,
+        "latent_start": 0.3,
+        "latent_full": 0.42,
         "frequency_start": 0.125,
         "frequency_end": 0.4375,
-        "frequency_steps": 0.6,
+        "frequency_steps": 0.35,
     },
 }

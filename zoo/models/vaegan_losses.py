@@ -42,15 +42,32 @@ class VAEGANLosses:
             ops.minimum(cutoff, float(search.rings)),
             jitter=self._temperature(step) * gumbel(draws["pick_pose"]) if s.search_sample_poses else None,
         )
-        # A sample of the posterior over codes at the annealed temperature.
-        chosen = ops.argmax(ratio / self._temperature(step) + gumbel(draws["pick"]), axis=-1)
+        chosen = self._sample(ratio, draws, step)
         z = ops.take(draws["codes"], chosen, axis=0)
         frame = ops.take_along_axis(frames, chosen[:, None, None, None], axis=1)[:, 0]
         shift = ops.take_along_axis(shifts, chosen[:, None, None], axis=1)[:, 0]
         target = self._coefficients(images)
         half_ctf = search.cartesian(ctf, ctf)[0]
-        for _ in range(s.search_refinements):
-            frame, shift = search.refine(generator, z, frame, shift, half_ctf, target, cutoff)
+        for i in range(1, s.search_refinements + 1):
+            # From the search's own frequencies outwards: at all of them a step of the grid is too far away.
+            reach = search.rings + (cutoff - search.rings) * (i / s.search_refinements)
+            frame, shift = search.refine(
+                generator,
+                z,
+                frame,
+                shift,
+                half_ctf,
+                target,
+                ops.minimum(reach, cutoff),
+                search.share(i, s.search_refine_points),
+            )
+        if s.search_rescore:
+            # The codes compared again where the pose is right to a degree or two, at all frequencies in use.
+            at = search.share(0, s.search_refine_points)
+            ratio = search.score(
+                generator, draws["codes"], frame, shift, half_ctf, target, sigma, cutoff, at
+            )
+            z = ops.take(draws["codes"], self._sample(ratio, draws, step), axis=0)
         return {
             **ramp,
             "search_z": z,
@@ -64,10 +81,15 @@ class VAEGANLosses:
             "search_sigma": sigma,
         }
 
+    def _sample(self, ratio, draws, step):
+        """Indices ``(b,)`` drawn from the posterior over codes at the annealed temperature."""
+        return ops.argmax(ratio / self._temperature(step) + gumbel(draws["pick"]), axis=-1)
+
     def player_loss(self, player: str, batch: dict, draws: dict, input_gradient, step):
         """The loss of one player; see the module's reference for the terms."""
         if player == "critic":
-            return self._critic_loss(self._players_batch(batch), draws, input_gradient)
+            part = thinned(batch, draws, self._stride(self.settings.adversarial_batch))
+            return self._critic_loss(*part, input_gradient)
         if player == "encoder":
             return self._encoder_loss(batch, draws)
         return self._generator_loss(batch, draws, step)
@@ -78,9 +100,8 @@ class VAEGANLosses:
         fake = ops.stop_gradient(self._fakes(batch, draws)[1])[..., None]
         rec = ops.stop_gradient(self._reconstructions(batch, draws)[1])[..., None]
         score_real, score_fake, score_rec = (ops.mean(self._score(x)) for x in (real, fake, rec))
-        count = ops.shape(real)[0]
-        penalty = gradient_penalty(self._score, real, fake, draws["mix_fake"][:count], input_gradient)
-        penalty += gradient_penalty(self._score, real, rec, draws["mix_rec"][:count], input_gradient)
+        penalty = gradient_penalty(self._score, real, fake, draws["mix_fake"], input_gradient)
+        penalty += gradient_penalty(self._score, real, rec, draws["mix_rec"], input_gradient)
         distance = score_real - 0.5 * (score_fake + score_rec)
         loss = -2.0 * distance + s.gradient_penalty * penalty
         return loss, {"wasserstein": distance, "penalty": penalty}
@@ -95,7 +116,7 @@ class VAEGANLosses:
         s = self.settings
         logs = {}
         if s.pose_search:
-            part = first_examples(batch, s.encoder_batch)
+            part, few = thinned(batch, draws, self._stride(s.encoder_batch))
             mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
             # Wake phase: the codes that explain the image, weighted by their posterior.
             codes = draws["search_codes"][None]
@@ -105,8 +126,7 @@ class VAEGANLosses:
                 + _LOG_2PI,
                 axis=-1,
             )
-            posterior = draws["search_posterior"][: ops.shape(mean)[0]]
-            wake = ops.mean(ops.sum(posterior * nll, axis=-1))
+            wake = ops.mean(ops.sum(few["search_posterior"] * nll, axis=-1))
             loss = wake
             logs["encoder_nll"] = wake
         else:
@@ -122,8 +142,9 @@ class VAEGANLosses:
             loss = s.kl_weight * kl + s.perceptual_weight * perceptual
             logs.update(kl=kl, perceptual=perceptual)
         if s.latent_regression_weight:
-            part = self._players_batch(batch)
-            regression = self._latent_regression(part, draws)
+            regression = self._latent_regression(
+                *thinned(batch, draws, self._stride(s.adversarial_batch))
+            )
             loss = loss + s.latent_regression_weight * regression
             logs["latent_error"] = regression
         if s.pose_search:
@@ -133,25 +154,24 @@ class VAEGANLosses:
     def _latent_regression(self, batch, draws):
         """E[−log N(z; E(G(z)))] up to constants: how well z can be read back from generated images."""
         images = self._fakes(batch, draws)[1]
-        count = ops.shape(batch["image"])[0]
         mean, log_variance = self._encode(images[..., None], batch["ctf_random"], batch, training=True)
-        error = ops.square(draws["z"][:count] - mean)
+        error = ops.square(draws["z"] - mean)
         if not self.settings.pose_search:
             return ops.mean(ops.sum(error, axis=-1))
         return 0.5 * ops.mean(ops.sum(error * ops.exp(-log_variance) + log_variance, axis=-1))
 
     def _generator_loss(self, batch, draws, step):
         s = self.settings
-        part = self._players_batch(batch)
-        fake_clean, fake, sigma, rotations = self._fakes(part, draws)
-        _, rec, _ = self._reconstructions(part, draws)
+        part, few = thinned(batch, draws, self._stride(s.adversarial_batch))
+        _, fake, sigma, rotations = self._fakes(part, few)
+        _, rec, _ = self._reconstructions(part, few)
         adversarial = -ops.mean(self._score(fake[..., None])) - ops.mean(self._score(rec[..., None]))
         loss = s.adversarial_weight * adversarial
         logs = {"adversarial": adversarial}
         if sigma is not None:
             logs["sigma"] = ops.mean(sigma)
             if s.diversity_weight:
-                diversity = self._noise_diversity(sigma, draws["z_noise_fake"][: ops.shape(sigma)[0]])
+                diversity = self._noise_diversity(sigma, few["z_noise_fake"])
                 loss = loss - s.diversity_weight * diversity
                 logs["diversity"] = diversity
         if self.camera is not None and s.camera_spread_weight:
@@ -159,7 +179,7 @@ class VAEGANLosses:
             loss = loss + s.camera_spread_weight * crowding
             logs["camera_crowding"] = crowding
         if s.latent_regression_weight and not s.pose_search:
-            loss = loss + s.latent_regression_weight * self._latent_regression(part, draws)
+            loss = loss + s.latent_regression_weight * self._latent_regression(part, few)
         if s.pose_search:
             fit, chi2 = self._fit(draws, step)
             loss = loss + s.reconstruction_weight * fit
@@ -192,11 +212,13 @@ class VAEGANLosses:
         return loss, chi2
 
     def _noise_diversity(self, sigma, z_noise):
-        """‖σ(z1) − σ(z2)‖/‖z1 − z2‖ between neighbours in the batch."""
-        other_sigma, other_z = ops.roll(sigma, 1, axis=0), ops.roll(z_noise, 1, axis=0)
-        top = ops.sqrt(ops.sum(ops.square(sigma - other_sigma), axis=(1, 2)) + 1e-12)
-        bottom = ops.sqrt(ops.sum(ops.square(z_noise - other_z), axis=1) + 1e-6)
-        return ops.mean(top / bottom)
+        """‖σ(z1) − σ(z2)‖/‖z1 − z2‖, mean over pairs of neighbours in the batch (0 for a batch of one)."""
+        pairs = ops.shape(sigma)[0] // 2
+        sigma_gap = sigma[: 2 * pairs : 2] - sigma[1 : 2 * pairs : 2]
+        latent_gap = z_noise[: 2 * pairs : 2] - z_noise[1 : 2 * pairs : 2]
+        top = ops.sqrt(ops.sum(ops.square(sigma_gap), axis=(1, 2)) + 1e-12)
+        bottom = ops.sqrt(ops.sum(ops.square(latent_gap), axis=1) + 1e-6)
+        return ops.sum(top / bottom) / ops.maximum(ops.cast(pairs, "float32"), 1.0)
 
     def _camera_crowding(self, rotations):
         """Log mean kernel between view directions and in-plane frames of the batch: 0 if all are equal."""
@@ -207,14 +229,14 @@ class VAEGANLosses:
         off = ops.sum(kernel) - ops.sum(ops.diagonal(kernel))
         return ops.log(off / ops.maximum(count * (count - 1.0), 1.0) + 1e-8)
 
-    def _players_batch(self, batch):
-        """The part of the batch that the adversarial terms look at."""
-        return first_examples(batch, self.settings.adversarial_batch)
+    def _stride(self, count: int) -> int:
+        """Every how many examples a term that sees ``count`` of a batch (0: all) takes one."""
+        return max(1, self.settings.batch_size // count) if count else 1
 
     def _mean_sigma(self, draws):
         if self.settings.noise_model != "gaussian":
             return ops.ones(())
-        return ops.mean(self.noise_level(draws["z_noise_rec"][:8]))
+        return ops.mean(self.noise_level(draws["z_noise_level"]))
 
     def _cutoff(self, step):
         """Largest frequency in use (index units): linear from start to end over the schedule."""
@@ -257,8 +279,18 @@ def gumbel(uniform):
     return -ops.log(-ops.log(uniform * (1.0 - 2e-6) + 1e-6))
 
 
-def first_examples(batch: dict, count: int) -> dict:
-    return {name: value[:count] for name, value in batch.items()} if count else batch
+_SHARED_DRAWS = {"codes", "turn", "z_noise_level", "latent_ramp", "search_codes", "search_sigma"}
+
+
+def thinned(batch: dict, draws: dict, stride: int) -> tuple[dict, dict]:
+    """Every ``stride``-th example of a batch and of its draws.
+
+    Not the first ones: the replicas of a distributed step together take what one device would take.
+    """
+    if stride == 1:
+        return batch, draws
+    few = {name: value if name in _SHARED_DRAWS else value[::stride] for name, value in draws.items()}
+    return {name: value[::stride] for name, value in batch.items()}, few
 
 
 def _gaussian_kl(mean, log_variance):
