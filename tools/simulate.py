@@ -235,6 +235,84 @@ def subtomograms(
     print(f"{result.star}: {result.count} subtomograms of {size}, {tilts} tilts")
 
 
+@app.command()
+def tomogram(
+    out: Annotated[Path, typer.Option(help="Folder to write: tomogram.mrc, particles.star, tilts.mrcs, ...")],
+    map: Annotated[
+        list[Path] | None, typer.Option(help="Density map, one class (repeatable; MRC, gzip too, or EM).")
+    ] = None,
+    structure: Annotated[
+        list[Path] | None, typer.Option(help="Atomic model, one class (repeatable; PDB or mmCIF, gzip too).")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Particles of each class to place; as many as fit are.")] = 50,
+    size: Annotated[
+        tuple[int, int, int], typer.Option(metavar="X Y Z", help="Of the tomogram in voxels.")
+    ] = (256, 256, 96),
+    box: Annotated[int | None, typer.Option(help="Of a particle in voxels (default: the map's).")] = None,
+    voxel: Annotated[
+        float | None, typer.Option("--voxel", "--pixel-size", help="Å per voxel (default: the map's).")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Of --structure densities in Å (default: 2 voxels).")
+    ] = None,
+    assembly: Annotated[
+        str | None, typer.Option(help="Biological assembly to build from each --structure, such as 1.")
+    ] = None,
+    membranes: Annotated[int, typer.Option(help="Vesicles of two leaflets.")] = 2,
+    fiducials: Annotated[int, typer.Option(help="Gold beads of 100 Å.")] = 5,
+    snr: Annotated[
+        float | None, typer.Option(help="Signal / noise variance of the projections (default: no noise).")
+    ] = None,
+    tilt: Annotated[float, typer.Option(help="Largest tilt in degrees; the series goes from - to +.")] = 60.0,
+    tilt_step: Annotated[float, typer.Option(help="Degrees between tilts.")] = 3.0,
+    ctf: Annotated[bool, typer.Option("--ctf/--no-ctf", help="Apply a contrast transfer function.")] = True,
+    phase_flip: Annotated[
+        bool, typer.Option("--phase-flip/--no-phase-flip", help="Projections as phase-flipped.")
+    ] = True,
+    defocus: Annotated[float, typer.Option(help="In Å, underfocus positive.")] = 60000.0,
+    mtf: Annotated[bool, typer.Option("--mtf/--no-mtf", help="Apply a detector's MTF.")] = True,
+    seed: Annotated[int, typer.Option(help="Of places, poses and noise.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tomogram in --out.")] = False,
+) -> None:
+    """A crowded tomogram with membranes and fiducials, its tilt series, and the truth about its particles."""
+    import shlex
+    import sys
+
+    from zoo.simulate.gather import gather_classes, structure_sources
+    from zoo.simulate.subtomogram_settings import SubtomogramSettings
+    from zoo.simulate.tilt_series import TiltSeries
+    from zoo.simulate.tomogram import simulate_tomogram
+    from zoo.simulate.tomogram_settings import TomogramSettings
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
+    imaging = SubtomogramSettings(
+        count=count,
+        snr=snr,
+        tilts=TiltSeries(tilt, tilt_step),
+        seed=seed,
+        apply_ctf=ctf,
+        phase_flip=phase_flip,
+        defocus_angstrom=defocus,
+        apply_mtf=mtf,
+    )
+    settings = TomogramSettings(imaging, size, membranes, fiducials)
+    exit_on_sigterm()
+    sources = structure_sources(structure or [], assembly)
+    classes = gather_classes(map or [], sources, box, voxel, resolution)
+    with image_progress("placing") as progress:
+        result = simulate_tomogram(
+            classes,
+            out,
+            settings,
+            overwrite=overwrite,
+            progress=progress,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        )
+    for label, (name, placed) in enumerate(zip(classes.names, result.placed, strict=True)):
+        print(f"class {label}: {placed} of {count} particles of {name} found a place")
+    print(f"{result.tomogram}: {' x '.join(str(side) for side in size)} voxels; places in {result.star.name}")
+
+
 def main() -> None:
     """Entry point of ``zoo-simulate``."""
     run(app, "zoo-simulate")

@@ -92,9 +92,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     table.pixel_size_angstrom = table.pixel_size_angstrom * (task.reader.box / task.settings.box)
     crc = size = 0
     frames: list[bytes] = []
-    more = volume_features(task.reader, task.settings.box, task.first) if table.image_ndim == 3 else None
+    more = [volume_features(task.reader, task.settings.box, task.first)] if table.image_ndim == 3 else []
     with whole_file(task.path) as file:
-        for number, payload in enumerate(encode_particles(images, table, more), 1):
+        for number, payload in enumerate(encode_particles(images, table, *more), 1):
             frames.append(frame_record(payload))
             if len(frames) == _WRITE_RECORDS or number == len(table):
                 block = b"".join(frames)
