@@ -35,7 +35,7 @@ def losses_and_gradients(model, batch, draws, step):
     if keras.backend.backend() == "jax":
         import jax
 
-        from zoo.training.jax_engine import input_gradient
+        from zoo.training.jax_engine import input_gradient_in
 
         shared = model.prepare(batch, draws, step)
         for player in dict.fromkeys(model.players):
@@ -44,8 +44,9 @@ def losses_and_gradients(model, batch, draws, step):
             def loss_of(values, player=player, moved=moved):
                 state = {id(v): (v, v.value) for v in model.variables}
                 state.update({id(v): (v, value) for v, value in zip(moved, values, strict=True)})
-                with keras.StatelessScope(state_mapping=list(state.values())):
-                    return model.player_loss(player, batch, {**draws, **shared}, input_gradient, step)[0]
+                with keras.StatelessScope(state_mapping=list(state.values())) as scope:
+                    gradient = input_gradient_in(scope, [variable for variable, _ in state.values()])
+                    return model.player_loss(player, batch, {**draws, **shared}, gradient, step)[0]
 
             out[player] = jax.value_and_grad(loss_of)([v.value for v in moved])
         return out

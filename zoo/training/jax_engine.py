@@ -8,10 +8,28 @@ import keras
 import numpy as np
 
 
-def input_gradient(fn, x):
-    """(fn(x), ∂Σfn(x)/∂x), itself differentiable."""
-    y, pull_back = jax.vjp(fn, x)
-    return y, pull_back(jnp.ones_like(y))[0]
+def input_gradient_in(scope: keras.StatelessScope, variables: list):
+    """``input_gradient(fn, x)`` → (fn(x), ∂Σfn(x)/∂x), itself differentiable, for use inside ``scope``.
+
+    What ``fn`` assigns (batch statistics) is carried out of the differentiation and into the scope.
+    """
+
+    def input_gradient(fn, x):
+        values = [scope.get_current_value(variable) for variable in variables]
+
+        def pure(x):
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as inner:
+                y = fn(x)
+            after = [inner.get_current_value(variable) for variable in variables]
+            changed = {i: new for i, new in enumerate(after) if new is not values[i]}
+            return y, changed
+
+        y, pull_back, changed = jax.vjp(pure, x, has_aux=True)
+        for i, new in changed.items():
+            variables[i].assign(new)
+        return y, pull_back(jnp.ones_like(y))[0]
+
+    return input_gradient
 
 
 def make_draws(specs: dict, seed: int, step, examples: int) -> dict:
@@ -54,7 +72,8 @@ def train_step(model, variables: list, values: list, batch: dict) -> tuple[list,
             for i, value in zip(where, trained, strict=True):
                 mapping[i] = value
             with keras.StatelessScope(state_mapping=list(zip(variables, mapping, strict=True))) as stateless:
-                loss, terms = model.player_loss(player, batch, draws, input_gradient, step)
+                gradient = input_gradient_in(stateless, variables)
+                loss, terms = model.player_loss(player, batch, draws, gradient, step)
             side = {}
             for i, variable in enumerate(variables):
                 new = stateless.get_current_value(variable)
