@@ -1,0 +1,68 @@
+"""New averages, class shares, noise and spread of shifts from the sums of an expectation step.
+
+Equations 10–13 of Zhao et al. (FAML), and a Wiener filter in the place of equation 10's filling.
+"""
+
+from keras import ops
+
+ZETA_FLOOR = 0.5  # voxels: where all shifts are 0 the exponent of equation 15 would be 0/0
+_TINY = 1e-20
+
+
+def filled_averages(sums, weights, current, members):
+    """Equation 10: mean of what was observed, the missing part filled from the current average.
+
+    sums ``(k, j)`` = Σ P·ν·R⁻¹(w·X) (re or im), weights ``(k, j)`` = Σ P·ν·R⁻¹w², current ``(k, j)``,
+    members ``(k,)`` = N·α. A class without members keeps its average.
+    """
+    members = members[:, None]
+    filled = sums + (members - weights) * current
+    return ops.where(members > _TINY, filled / ops.maximum(members, _TINY), current)
+
+
+def wiener_averages(sums, weights, ssnr_weights):
+    """Σ P·ν·R⁻¹(w·X) / (Σ P·ν·R⁻¹w² + σ²/τ²): ssnr_weights ``(k, j)`` is σ²/τ² of each frequency."""
+    return sums / ops.maximum(weights + ssnr_weights, 1e-6)
+
+
+def class_shares(members):
+    """Equation 11: α ``(k,)`` from the sums of posteriors ``(k,)``."""
+    return members / ops.maximum(ops.sum(members), _TINY)
+
+
+def noise_variance(residuals, seen, count, current, per_shell, white):
+    """Equation 12: σ² ``(s,)`` per shell; one value for all with ``white``, as in the paper.
+
+    residuals ``(s,)`` = Σ P·ν·|w·R A − X|², seen ``(s,)`` = how many values were observed, count = N
+    subtomograms, per_shell ``(s,)`` frequencies; what was not observed counts with the current σ².
+    """
+    missing = ops.maximum(count * per_shell - seen, 0.0)
+    total, values = residuals + missing * current, count * per_shell
+    if white:
+        total, values = ops.sum(total), ops.sum(values)
+    new = total / ops.maximum(values, _TINY) + ops.zeros_like(current)
+    return ops.where(new > _TINY, new, current)
+
+
+def shift_spread(squares, count):
+    """Equation 13: ζ in voxels from Σ P·ν·|t|², not below ``ZETA_FLOOR``."""
+    return ops.maximum(ops.sqrt(squares / ops.maximum(3.0 * count, _TINY)), ZETA_FLOOR)
+
+
+def shell_correlation(a, b, shell_table):
+    """FSC ``(k, s)`` of two sets of transforms, each (re, im) ``(k, j)``; 0 in a shell without power."""
+    cross = ops.matmul(a[0] * b[0] + a[1] * b[1], shell_table)
+    power = ops.matmul(a[0] ** 2 + a[1] ** 2, shell_table) * ops.matmul(b[0] ** 2 + b[1] ** 2, shell_table)
+    return ops.where(power > 0.0, cross / ops.sqrt(ops.maximum(power, 1e-37)), 0.0)
+
+
+def wiener_weights(fsc, weights, shell_table, per_shell):
+    """σ²/τ² ``(k, j)`` from the FSC ``(k, s)`` of half averages and the mean weight of each shell.
+
+    Signal over noise of the whole average is 2·FSC/(1 − FSC) (Scheres 2012, RELION); shells from the
+    first below the noise on are left out.
+    """
+    fsc = ops.clip(fsc, 0.0, 0.999)
+    mean = ops.matmul(weights, shell_table) / per_shell
+    ssnr = ops.maximum(2.0 * fsc / (1.0 - fsc), 1e-4)
+    return ops.matmul(mean / ssnr, shell_table.T)
