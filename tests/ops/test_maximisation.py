@@ -104,7 +104,9 @@ def test_wiener_filter_leaves_strong_shells_and_empties_those_of_noise():
     table = np.eye(2, dtype="float32")[[0, 0, 1, 1]]
     sums, weights = np.float32([[8, 8, 8, 8]]), np.float32([[4, 4, 4, 4]])
     ratio = maximisation.wiener_weights(np.float32([[0.8, 0.0]]), weights, table, table.sum(0))
-    found = np.asarray(maximisation.wiener_averages(sums, weights, np.asarray(ratio)))[0]
+    found = np.asarray(maximisation.weighted_averages(sums, weights, table, table.sum(0), np.asarray(ratio)))[
+        0
+    ]
     # Signal over noise of the whole is 2·0.8/0.2 = 8: the mean 2 is kept to 8/9.
     np.testing.assert_allclose(found[:2], 2 * 8 / 9, rtol=1e-5)
     assert found[2:].max() < 1e-3
@@ -123,3 +125,10 @@ def test_shell_correlation_equals_numpy():
         x, y = a[0, shell == s], b[0, shell == s]
         expected = (x @ y.conj()).real / np.sqrt((abs(x) ** 2).sum() * (abs(y) ** 2).sum())
         assert found[s] == pytest.approx(expected, abs=1e-5)
+
+
+def test_leftovers_beside_the_wedge_are_not_blown_up():
+    table = np.ones((4, 1), "float32")
+    sums, weights = np.float32([[4, 4, 4, 0.2]]), np.float32([[4, 4, 4, 1e-4]])
+    found = np.asarray(maximisation.weighted_averages(sums, weights, table, table.sum(0)))[0]
+    np.testing.assert_allclose(found, [1, 1, 1, 0.2 / (0.1 * weights.mean())], rtol=1e-5)

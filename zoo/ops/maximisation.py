@@ -7,6 +7,8 @@ from keras import ops
 
 ZETA_FLOOR = 0.5  # voxels: where all shifts are 0 the exponent of equation 15 would be 0/0
 _TINY = 1e-20
+_LEAST_SHARE = 0.1
+_EMPTY = 1e-6
 
 
 def filled_averages(sums, weights, current, members):
@@ -20,9 +22,14 @@ def filled_averages(sums, weights, current, members):
     return ops.where(members > _TINY, filled / ops.maximum(members, _TINY), current)
 
 
-def wiener_averages(sums, weights, ssnr_weights):
-    """Σ P·ν·R⁻¹(w·X) / (Σ P·ν·R⁻¹w² + σ²/τ²): ssnr_weights ``(k, j)`` is σ²/τ² of each frequency."""
-    return sums / ops.maximum(weights + ssnr_weights, 1e-6)
+def weighted_averages(sums, weights, shell_table, per_shell, missing=0.0):
+    """Σ P·ν·R⁻¹(w·X) / (Σ P·ν·R⁻¹w² + σ²/τ²) ``(k, j)``, pulled to 0 where hardly anything was observed.
+
+    missing: σ²/τ² ``(k, j)`` of a Wiener filter. Beside the edge of a wedge the sums are what interpolation
+    left there, so weights below a tenth of their shell's mean count as that.
+    """
+    mean = ops.matmul(ops.matmul(weights, shell_table) / per_shell, shell_table.T)
+    return sums / ops.maximum(ops.maximum(weights, _LEAST_SHARE * mean) + missing, _EMPTY)
 
 
 def class_shares(members):
