@@ -41,6 +41,14 @@ CASES = {
     "CoordinateGrid": (lambda: layers.CoordinateGrid(6), [ROTATIONS]),
     "FourierSlice": (lambda: layers.FourierSlice(), [normal(2, 6, 6, 6, 1), ROTATIONS]),
     "FourierSlice transform": (lambda: layers.FourierSlice("transform"), [normal(2, 6, 6, 6, 2), ROTATIONS]),
+    "FastRotationalMatching": (
+        lambda: layers.FastRotationalMatching(candidates=3, step_deg=40.0, search_radius=3),
+        [normal(2, 12, 12, 12, 1), np.ones((2, 12, 12, 12), "float32"), normal(1, 1, 12, 12, 12)],
+    ),
+    "FastRotationalMatching magnitude": (
+        lambda: layers.FastRotationalMatching("magnitude", candidates=2, bandwidth=6, search_radius=3),
+        [normal(2, 12, 12, 12, 1), np.ones((2, 12, 12, 12), "float32"), normal(1, 2, 12, 12, 12)],
+    ),
     "VolumeAssembly": (lambda: layers.VolumeAssembly(mask=False), [normal(2, 6, 6, 6, 2)]),
     "ImageAssembly": (lambda: layers.ImageAssembly(), [normal(2, 6, 6, 2)]),
     "Rotation6D": (lambda: layers.Rotation6D(), [normal(2, 6)]),

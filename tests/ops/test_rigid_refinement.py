@@ -10,7 +10,7 @@ from zoo.ops import rigid_refinement as refinement
 
 N, RADIUS, PAD = 16, 6, 3
 RNG = np.random.default_rng(11)
-CENTRES = RNG.uniform(-3.0, 3.0, size=(6, 3))
+CENTRES = RNG.uniform(-2.0, 2.0, size=(6, 3))  # in the box at every pose
 HEIGHTS = RNG.uniform(0.5, 1.5, size=6)
 FREQUENCY = fourier_zoom.half_ball(RADIUS)
 
@@ -56,7 +56,7 @@ def test_correlation_is_the_equation_written_out():
         expected = (weight * x * t.conj()).sum().real
         expected /= np.sqrt((weight * np.abs(x) ** 2).sum() * (weight * np.abs(t) ** 2).sum())
         gram = refinement.gram_matrix(observation(noisy, WEDGE, masks), *pose(other, moved))
-        assert refinement.correlation(gram)[0, 0, 0] == pytest.approx(expected, abs=2e-3)
+        assert float(refinement.correlation(gram)[0, 0, 0]) == pytest.approx(expected, abs=2e-3)
 
 
 def test_inner_products_with_derivatives_are_finite_differences():
@@ -71,11 +71,12 @@ def test_inner_products_with_derivatives_are_finite_differences():
         return (WEDGE * (view.x_re[0] + 1j * view.x_im[0]) * t.conj()).sum().real
 
     for axis in range(3):
-        for row, step in ((1 + axis, (1e-4, 0.0)), (4 + axis, (0.0, 1e-4))):
+        # Slopes are those of the nearest sample; shifts need none.
+        for row, step, error in ((1 + axis, (1e-4, 0.0), 0.03), (4 + axis, (0.0, 1e-4), 0.01)):
             turn, move = (size * np.eye(3)[axis] for size in step)
             slope = (inner(turn, move) - inner(-turn, -move)) / 2e-4
-            size = np.sqrt(gram[row, row] * gram[7, 7])
-            assert gram[row, 7] == pytest.approx(slope, abs=0.01 * size)
+            size = float(np.sqrt(gram[row, row] * gram[7, 7]))
+            assert gram[row, 7] == pytest.approx(slope, abs=error * size)
 
 
 def test_climbs_home_and_never_down():

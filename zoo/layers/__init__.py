@@ -9,6 +9,7 @@ from zoo.layers.coordinate_grid import CoordinateGrid
 from zoo.layers.ctf_apply import CTFApply
 from zoo.layers.cyclic_conv import CyclicConv2D, CyclicConv3D
 from zoo.layers.cyclic_padding import CyclicPadding2D, CyclicPadding3D
+from zoo.layers.fast_rotational_matching import FastRotationalMatching
 from zoo.layers.film_mapping import FiLMMapping
 from zoo.layers.fourier_slice import FourierSlice, ImageAssembly, VolumeAssembly
 from zoo.layers.gabor import GaborBank
@@ -29,6 +30,7 @@ __all__ = [
     "CyclicConv3D",
     "CyclicPadding2D",
     "CyclicPadding3D",
+    "FastRotationalMatching",
     "FiLMMapping",
     "FourierSlice",
     "GaborBank",

@@ -16,8 +16,8 @@ _TINY = 1e-20
 
 
 def prepare_magnitudes(settings, zoomed, radius, pad, masks=None):
-    """Zoomed transforms ``(k, q³, 2)`` of templates → dict of shell coefficients of |A| and |A|²."""
-    re, im = _on_shells(settings, zoomed, radius, pad)
+    """Zoomed transforms ``(k, q³, 2 or more)`` of templates → dict of shell coefficients of |A| and |A|²."""
+    re, im = _on_shells(settings, zoomed[..., :2], radius, pad)
     power = re**2 + im**2
     if masks is not None:
         power = power * _voxels_on_shells(settings, masks)

@@ -43,10 +43,24 @@ class MatchSettings:
                 raise ValueError(f"{name} is at least 2 Fourier voxels, got {radius}")
             # a small box has fewer shells than the defaults ask for
             object.__setattr__(self, name, min(radius, largest))
+        if self.refine_radius < self.search_radius:
+            raise ValueError(f"refine_radius is at least search_radius, got {self.refine_radius}")
         if self.max_shift_voxels is None:
             object.__setattr__(self, "max_shift_voxels", self.box / 8)
         if not 0 <= self.max_shift_voxels <= self.box / 2:
             raise ValueError(f"max_shift_voxels is 0 to box/2, got {self.max_shift_voxels}")
+
+    @property
+    def zoom_radius(self):
+        """Fourier voxels that templates are kept for."""
+        return max(self.refine_radius, self.magnitude_radius)
+
+    @property
+    def refine_radii(self):
+        """Radii of the refinements, in turn: a step may not skip so many frequencies that it gets lost."""
+        first, last = self.search_radius, self.refine_radius
+        middle = [round((first * last) ** 0.5)] if last > 2.5 * first else []
+        return [first, *middle, last] if last > first else [last]
 
     @property
     def pool(self):

@@ -7,7 +7,7 @@ frequencies that a low signal leaves.
 
 from keras import ops
 
-from zoo.ops.fourier_zoom import half_ball
+from zoo.ops.fourier_zoom import half_ball, zoom_size, zoomed_transform
 from zoo.ops.rotation_bank import (
     bank_index,
     bank_voxel_index,
@@ -16,14 +16,17 @@ from zoo.ops.rotation_bank import (
     shift_phases,
 )
 
+PAD = 4  # samples per Fourier voxel, so that the nearest one will do
 _TINY = 1e-20
 _SPACING = 0.375  # of shifts, in periods of the highest frequency of the search
 
 
-def prepare_bank(settings, zoomed, pad, masks=None):
-    """Zoomed transforms re, im ``(k, q³)`` → dict of the turned templates ``(k, m, 2j)`` and their power."""
-    index = bank_index(settings.step_deg, settings.search_radius, pad)
-    re, im = (ops.take(part, index, axis=1) for part in zoomed)
+def prepare_bank(settings, maps, masks=None):
+    """Real templates ``(k, n, n, n)`` → dict of the turned templates ``(k, m, 2j)`` and their power."""
+    size = zoom_size(settings.search_radius, PAD) ** 3
+    index = bank_index(settings.step_deg, settings.search_radius, PAD)
+    zoomed = zoomed_transform(maps, settings.search_radius, PAD)
+    re, im = (ops.take(ops.reshape(part, (-1, size)), index, axis=1) for part in zoomed)
     prepared = {}
     if masks is not None:
         voxels = bank_voxel_index(settings.step_deg, settings.search_radius, settings.box)

@@ -46,24 +46,35 @@ def correlation(gram):
     return ops.where(seen, gram[..., 0, 7], 0.0) / (ops.sqrt(power_t) * ops.sqrt(power_x))
 
 
-def gram_matrix(view, rotations, shifts):
-    """Weighted inner products ``(b, k, c, 8, 8)`` of template, its 6 derivatives, and subtomogram.
+def turned_templates(view, rotations):
+    """Templates turned by ``(b, k, c, 3, 3)`` on the half ball, from the nearest sample and its slope.
 
-    view: an ``Observation``. rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, xyz.
-    Order: template, small turns about its own x, y, z, shifts along x, y, z, subtomogram.
+    Returns Rᵀk ``(b, k, c, 3, j)``, re and im ``(b, k, c, j)``, their slopes ``(b, k, c, 3, j)`` by Rᵀk, and
+    the weight: squared wedge times squared mask.
     """
     # Components before frequencies: every slice below is contiguous.
-    turned = ops.matmul(ops.swapaxes(rotations, -1, -2), view.frequency.T)  # Rᵀk (b, k, c, 3, j)
+    turned = ops.matmul(ops.swapaxes(rotations, -1, -2), view.frequency.T)
     index, offset = fourier_zoom.nearest_index(turned, view.radius, view.pad, axis=-2)
     first = template_starts(rotations, fourier_zoom.zoom_size(view.radius, view.pad) ** 3)
     value = ops.swapaxes(ops.take(view.zoomed, index + first, axis=0), -1, -2)
     slope_re, slope_im = value[..., 2:5, :], value[..., 5:8, :]
     re = value[..., 0, :] + ops.sum(slope_re * offset, axis=-2)
     im = value[..., 1, :] + ops.sum(slope_im * offset, axis=-2)
-    weight, x_re, x_im = (part[:, None, None, :] for part in (view.weight, view.x_re, view.x_im))
+    weight = view.weight[:, None, None, :]
     if view.masks is not None:
         voxel = fourier_zoom.nearest_voxel(turned, view.n, axis=-2) + template_starts(rotations, view.n**3)
         weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0) ** 2
+    return turned, re, im, slope_re, slope_im, weight
+
+
+def gram_matrix(view, rotations, shifts):
+    """Weighted inner products ``(b, k, c, 8, 8)`` of template, its 6 derivatives, and subtomogram.
+
+    view: an ``Observation``. rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, xyz.
+    Order: template, small turns about its own x, y, z, shifts along x, y, z, subtomogram.
+    """
+    turned, re, im, slope_re, slope_im, weight = turned_templates(view, rotations)
+    x_re, x_im = (part[:, None, None, :] for part in (view.x_re, view.x_im))
     # The subtomogram is moved back, which spares moving the template and its derivatives.
     phase = (2.0 * np.pi / view.n * view.frequency.T).astype("float32")
     angle = ops.matmul(shifts, phase)

@@ -12,14 +12,14 @@ then find the shift of each and refine on more frequencies.
 import numpy as np
 from keras import ops
 
-from zoo.ops import fourier, fourier_zoom, magnitude_search, phase_search
-from zoo.ops.fourier_zoom import half_ball, voxel_index, zoomed_transform, zoomed_with_gradient
+from zoo.ops import fourier, magnitude_search, phase_search
+from zoo.ops.fourier_zoom import half_ball, voxel_index, zoomed_with_gradient
 from zoo.ops.match_settings import MatchSettings
-from zoo.ops.rigid_refinement import Observation, refine, template_starts
+from zoo.ops.rigid_refinement import Observation, refine, turned_templates
 from zoo.ops.rotation_bank import shift_grid, shift_phases
 
 UNUSED_SCORE = -2.0  # below any correlation: a place without a candidate of its own
-_SHIFT_PAD, _FINE_PAD = 4, 2
+_FINE_PAD = 2
 _SHIFT_SPACING = 0.2  # in periods of the highest frequency of the search
 _QUICK_STEPS = 2
 _TINY = 1e-20
@@ -37,20 +37,16 @@ def prepare_templates(settings: MatchSettings, templates_ft, masks=None):
     n = settings.box
     maps = _inside_sphere(fourier.ifft3(*templates_ft)[0])
     maps = maps / ops.maximum(_norm(maps), _TINY)
-    radius = max(settings.refine_radius, settings.magnitude_radius)
-    fine = zoomed_with_gradient(maps, radius, _FINE_PAD)
-    coarse = zoomed_transform(maps, settings.search_radius, _SHIFT_PAD)
-    size = fourier_zoom.zoom_size(settings.search_radius, _SHIFT_PAD)
-    coarse = [ops.reshape(part, (-1, size**3)) for part in coarse]
-    prepared = {"fine": fine, "coarse_re": coarse[0], "coarse_im": coarse[1]}
+    radius = settings.zoom_radius
+    prepared = {"fine": zoomed_with_gradient(maps, radius, _FINE_PAD)}
     if masks is not None:
         masks = ops.reshape(ops.cast(masks, "float32"), (-1, n, n, n))
         prepared["masks"] = masks
     if settings.mode == "phase":
-        prepared.update(phase_search.prepare_bank(settings, coarse, _SHIFT_PAD, masks))
+        prepared.update(phase_search.prepare_bank(settings, maps, masks))
     else:
         prepared.update(
-            magnitude_search.prepare_magnitudes(settings, fine[..., :2], radius, _FINE_PAD, masks)
+            magnitude_search.prepare_magnitudes(settings, prepared["fine"], radius, _FINE_PAD, masks)
         )
     return prepared
 
@@ -81,47 +77,37 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
         seen = ops.cast(wedges > 0.0, "float32")
         maps = fourier.ifft3(re * seen, im * seen)[0]
         rotations = magnitude_search.candidate_rotations(settings, prepared, maps / _norm(maps), wedges)
-    rotations = ops.stop_gradient(rotations)
-    rotations, shifts = _with_shifts(settings, prepared, rotations, *x_low)
-    shifts = ops.stop_gradient(shifts)
 
-    def view(subset):
+    def view(radius):
+        subset = _subset(large, radius)
         x = [ops.take(a, subset, axis=1) for a in (x_re, x_im, weight)]
-        radius = max(settings.refine_radius, settings.magnitude_radius)
         zoomed = ops.reshape(prepared["fine"], (-1, 8))
-        return Observation(large[subset], n, radius, _FINE_PAD, zoomed, *x, prepared.get("masks"))
+        return Observation(
+            large[subset], n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks")
+        )
 
-    step = n / (4.0 * settings.search_radius)
-    middle = (settings.search_radius + settings.refine_radius) // 2
-    for radius in (settings.search_radius, middle, settings.refine_radius):
-        last = radius == settings.refine_radius
-        steps = settings.refine_steps if last else _QUICK_STEPS
-        found = refine(view(_subset(large, radius)), rotations, shifts, steps, step)
-        # Few candidates survive the first frequencies, so that those that cost most see only the likely ones.
+    rotations, shifts = _with_shifts(settings, view(settings.search_radius), ops.stop_gradient(rotations))
+    largest_step = n / (4.0 * settings.search_radius)
+    for radius in settings.refine_radii:
+        steps = settings.refine_steps if radius == settings.refine_radius else _QUICK_STEPS
+        found = refine(view(radius), rotations, shifts, steps, largest_step)
+        # Few candidates survive the first frequencies: those that cost most see only the likely ones.
         rotations, shifts, scores = _best(*found, settings.candidates)
     return _distinct(rotations, shifts, scores, n)
 
 
-def _with_shifts(settings, prepared, rotations, x_re, x_im, weight):
+def _with_shifts(settings, view, rotations):
     """The best half of rotations and of each the best shift, by a transform of few frequencies."""
-    radius, frequency = settings.search_radius, half_ball(settings.search_radius)
-    turned = ops.matmul(frequency, rotations)
-    index, _ = fourier_zoom.nearest_index(turned, radius, _SHIFT_PAD)
-    index = index + template_starts(rotations, fourier_zoom.zoom_size(radius, _SHIFT_PAD) ** 3)
-    t_re, t_im = (ops.take(ops.reshape(prepared[f"coarse_{part}"], (-1,)), index) for part in ("re", "im"))
-    if "masks" in prepared:
-        voxel = fourier_zoom.nearest_voxel(turned, settings.box)
-        voxel = voxel + template_starts(rotations, settings.box**3)
-        seen = ops.take(ops.reshape(prepared["masks"], (-1,)), voxel)
-        t_re, t_im = t_re * seen, t_im * seen
-    x_re, x_im = ((part * weight)[:, None, None, :] for part in (x_re, x_im))
-    product = ops.concatenate([x_re * t_re + x_im * t_im, x_im * t_re - x_re * t_im], axis=-1)
-    shifts = shift_grid(settings.max_shift_voxels, _SHIFT_SPACING * settings.box / radius)
-    inner = ops.matmul(product, shift_phases(frequency, shifts, settings.box))
-    power = ops.sum((t_re**2 + t_im**2) * weight[:, None, None, :], axis=-1)
+    _, re, im, _, _, weight = turned_templates(view, rotations)
+    x_re, x_im = (part[:, None, None, :] * weight for part in (view.x_re, view.x_im))
+    product = ops.concatenate([x_re * re + x_im * im, x_im * re - x_re * im], axis=-1)
+    shifts = shift_grid(settings.max_shift_voxels, _SHIFT_SPACING * settings.box / settings.search_radius)
+    inner = ops.matmul(product, shift_phases(view.frequency, shifts, settings.box))
+    power = ops.sum((re**2 + im**2) * weight, axis=-1)
     scores = ops.max(inner, axis=-1) / ops.sqrt(ops.maximum(power, _TINY))
     shifts = ops.take(shifts, ops.argmax(inner, axis=-1), axis=0)
-    return _best(rotations, shifts, scores, settings.pool // 2)[:2]
+    found = _best(rotations, shifts, scores, settings.pool // 2)[:2]
+    return tuple(ops.stop_gradient(part) for part in found)
 
 
 def _subset(frequency, radius):
