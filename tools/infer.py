@@ -87,6 +87,10 @@ def cluster(
         int | None, typer.Option(help="HDBSCAN's smallest cluster; 3 % of the particles by default.")
     ] = None,
     min_samples: Annotated[int, typer.Option(help="HDBSCAN's min_samples.")] = 10,
+    assign_all: Annotated[
+        bool,
+        typer.Option("--assign-all", help="Particles that HDBSCAN leaves out go to their likeliest cluster."),
+    ] = False,
     neighbours: Annotated[int, typer.Option(help="UMAP's neighbours.")] = 30,
     min_dist: Annotated[float, typer.Option(help="UMAP's min_dist.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of UMAP and K-means.")] = 0,
@@ -114,7 +118,14 @@ def cluster(
     from zoo.serving.open_model import open_data_of, open_model
 
     settings = ClusterSettings(
-        method, clusters, neighbours, min_dist, min_samples, min_cluster_size, random_state=seed
+        method,
+        clusters,
+        neighbours,
+        min_dist,
+        min_samples,
+        min_cluster_size,
+        random_state=seed,
+        assign_all=assign_all,
     )
     with folder_written_whole(out, CLUSTERS, overwrite) as partial:
         info = open_data_of(folder, data)

@@ -65,7 +65,7 @@ def trunk(settings, filters) -> nn.Sequential:
     channels = settings["gabor_filters"]
     for count in filters:
         layers += [
-            nn.Conv2d(channels, count, 3, padding=1, padding_mode="circular"),
+            nn.Conv2d(channels, count, 3, padding=1, padding_mode="circular", bias=False),
             nn.BatchNorm2d(count, eps=1e-3, momentum=0.01),
             nn.LeakyReLU(0.2),
             PolyphaseDown(),
@@ -264,8 +264,8 @@ class VAEGAN3D(nn.Module):
         rec = self.reconstructions(batch, draws, mean, log_variance)
         adversarial = -self.critic(fake)[0].mean() - self.critic(rec)[0].mean()
         z = draws["z_noise_fake"]
-        top = torch.sqrt((sigma - sigma.roll(1, 0)).square().sum((1, 2)) + 1e-12)
-        bottom = torch.sqrt((z - z.roll(1, 0)).square().sum(1) + 1e-6)
+        top = torch.sqrt((sigma[0::2] - sigma[1::2]).square().sum((1, 2)) + 1e-12)
+        bottom = torch.sqrt((z[0::2] - z[1::2]).square().sum(1) + 1e-6)
         return (
             self.settings["adversarial_weight"] * adversarial
             - self.settings["diversity_weight"] * (top / bottom).mean()

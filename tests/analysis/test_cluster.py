@@ -127,3 +127,18 @@ def test_two_latents_are_not_reduced():
     assert found.scores["nmi"] > 0.9
     np.testing.assert_array_equal(found.embedding, z)
     assert clusters.cluster_latents(np.concatenate([z, z], axis=1)).settings.method == "umap-hdbscan"
+
+
+def test_left_out_particles_go_to_their_likeliest_cluster():
+    """Two groups and outliers beside them: none is left out, the assigned ones keep their cluster."""
+    random = np.random.default_rng(2)
+    groups = np.repeat([-3.0, 3.0], 200)[:, None] * [1.0, 0.0] + random.normal(size=(400, 2)) * 0.4
+    outliers = np.array([[-10.0, 8.0], [-12.0, -7.0], [-9.0, -10.0]])
+    points = np.concatenate([groups, outliers, outliers * [-1.0, 1.0]])
+    plain = clusters.cluster_hdbscan(points, 10, 50)
+    full = clusters.cluster_hdbscan(points, 10, 50, assign_all=True)
+    assert (plain[400:] < 0).all() and (full >= 0).all()
+    np.testing.assert_array_equal(full[plain >= 0], plain[plain >= 0])
+    assert full[0] != full[399]
+    np.testing.assert_array_equal(full[400:403], full[0])
+    np.testing.assert_array_equal(full[403:], full[399])

@@ -30,7 +30,10 @@ def test_buffers_that_come_again_cost_no_page_faults():
     environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
     faults = {
         how: subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code), how], env=environment, capture_output=True, text=True
+            [sys.executable, "-c", textwrap.dedent(code), how],
+            env=environment,
+            capture_output=True,
+            text=True,
         ).stdout.strip()
         for how in ("default", "kept")
     }

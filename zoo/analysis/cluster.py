@@ -24,7 +24,8 @@ class ClusterSettings:
 
     ``hdbscan`` works on the latents themselves. ``auto`` takes it where there are at most two latents: there
     is nothing for UMAP to reduce, and it would cut a line of latents into pieces; otherwise ``umap-hdbscan``.
-    ``min_cluster_size`` None means three per cent of the particles, at least 10.
+    ``min_cluster_size`` None means three per cent of the particles, at least 10. ``assign_all`` gives the
+    particles that HDBSCAN leaves out to the cluster in which their membership is highest.
     """
 
     method: str = "auto"
@@ -34,6 +35,7 @@ class ClusterSettings:
     min_samples: int = 10
     min_cluster_size: int | None = None
     random_state: int = 0
+    assign_all: bool = False
 
     def check(self, count: int) -> None:
         """Raise ZooError if these settings cannot cluster `count` particles."""
@@ -107,8 +109,13 @@ def default_min_cluster_size(count: int) -> int:
     return max(SMALLEST_CLUSTER, round(SMALLEST_CLUSTER_SHARE * count))
 
 
-def cluster_hdbscan(points, min_samples: int = 10, min_cluster_size: int | None = None) -> np.ndarray:
-    """HDBSCAN of points (n, k): cluster (n,) int64, 0 the largest, −1 for noise."""
+def cluster_hdbscan(
+    points, min_samples: int = 10, min_cluster_size: int | None = None, assign_all: bool = False
+) -> np.ndarray:
+    """HDBSCAN of points (n, k): cluster (n,) int64, 0 the largest, −1 for noise.
+
+    With ``assign_all`` noise goes to the cluster of its highest membership (HDBSCAN's soft clustering).
+    """
     points = np.asarray(points, np.float64)
     size = default_min_cluster_size(len(points)) if min_cluster_size is None else min_cluster_size
     _check_hdbscan(len(points), min_samples, size)
@@ -116,9 +123,13 @@ def cluster_hdbscan(points, min_samples: int = 10, min_cluster_size: int | None 
         warnings.simplefilter("ignore")
         import hdbscan
 
-        found = hdbscan.HDBSCAN(
-            min_cluster_size=size, min_samples=min_samples, core_dist_n_jobs=1
-        ).fit_predict(points)
+        model = hdbscan.HDBSCAN(
+            min_cluster_size=size, min_samples=min_samples, core_dist_n_jobs=1, prediction_data=assign_all
+        ).fit(points)
+        found = model.labels_
+        if assign_all and found.max(initial=UNASSIGNED) >= 0:
+            membership = hdbscan.all_points_membership_vectors(model).reshape(len(points), -1)
+            found = np.where(found < 0, membership.argmax(axis=1), found)
     return number_by_size(found)
 
 
@@ -165,7 +176,7 @@ def cluster_latents(z, label=None, settings: ClusterSettings | None = None) -> C
     else:
         size = settings.smallest(len(z))
         points = z if settings.method == "hdbscan" else embedding
-        cluster = cluster_hdbscan(points, settings.min_samples, size)
+        cluster = cluster_hdbscan(points, settings.min_samples, size, settings.assign_all)
         if cluster.max(initial=UNASSIGNED) < 0:
             raise ZooError(
                 f"HDBSCAN found no cluster in {len(z)} particles (min_cluster_size {size}, min_samples "

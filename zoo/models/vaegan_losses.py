@@ -64,9 +64,7 @@ class VAEGANLosses:
         if s.search_rescore:
             # The codes compared again where the pose is right to a degree or two, at all frequencies in use.
             at = search.share(0, s.search_refine_points)
-            ratio = search.score(
-                generator, draws["codes"], frame, shift, half_ctf, target, sigma, cutoff, at
-            )
+            ratio = search.score(generator, draws["codes"], frame, shift, half_ctf, target, sigma, cutoff, at)
             z = ops.take(draws["codes"], self._sample(ratio, draws, step), axis=0)
         return {
             **ramp,
@@ -142,9 +140,7 @@ class VAEGANLosses:
             loss = s.kl_weight * kl + s.perceptual_weight * perceptual
             logs.update(kl=kl, perceptual=perceptual)
         if s.latent_regression_weight:
-            regression = self._latent_regression(
-                *thinned(batch, draws, self._stride(s.adversarial_batch))
-            )
+            regression = self._latent_regression(*thinned(batch, draws, self._stride(s.adversarial_batch)))
             loss = loss + s.latent_regression_weight * regression
             logs["latent_error"] = regression
         if s.pose_search:
