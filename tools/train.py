@@ -20,6 +20,9 @@ def train(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Named set of hyperparameters of the model.")] = None,
     steps: Annotated[int | None, typer.Option(help="Total steps, those before a resume included.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Total epochs, for models that learn by them (default 20).")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step, over all devices.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make; left out: run-MODEL.")] = None,
     seed: Annotated[
@@ -58,6 +61,7 @@ def train(
         overrides=parse_assignments(set_values or []),
         config_file=config,
         steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
         out=out,
         seed=seed,

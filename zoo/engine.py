@@ -6,18 +6,32 @@ The glue between `zoo.models` (losses, written once in keras.ops) and `zoo.train
 from typing import Any
 
 
-def get_engine(model, *, seed: int = 0, strategy: Any = None, global_batch: int | None = None):
+def get_engine(
+    model,
+    *,
+    seed: int = 0,
+    strategy: Any = None,
+    global_batch: int | None = None,
+    examples: int | None = None,
+):
     """The engine that trains ``model`` on the Keras backend in use.
 
     ``seed`` fixes every random number of the run; ``strategy`` is a tf.distribute.Strategy or
     None; ``global_batch`` is the number of examples in one step over all replicas (None: read
-    from the first batch). Raises ZooError for a backend without an engine, or a strategy on JAX.
+    from the first batch); ``examples`` is the number of records of an epoch, for models that learn
+    by epochs. Raises ZooError for a backend without an engine, or a strategy on JAX.
     """
     import keras
 
     from zoo.errors import ZooError
 
     backend = keras.backend.backend()
+    if getattr(model, "by_epochs", False):
+        if backend != "tensorflow":
+            raise ZooError(f"{type(model).__name__} is trained with KERAS_BACKEND=tensorflow, not {backend}")
+        from zoo.training.epoch_engine import EpochEngine
+
+        return EpochEngine(model, seed, examples, global_batch, strategy)
     if backend == "tensorflow":
         from zoo.training.tensorflow_engine import TensorFlowEngine
 

@@ -76,7 +76,7 @@ def _write_metadata(model, endpoints: dict, folder: Path) -> None:
     metadata = {
         "model": type(model).__name__,
         "config": keras.saving.serialize_keras_object(model)["config"],
-        "latent_dim": int(model.latent_dim),
+        "latent_dim": int(getattr(model, "latent_dim", 0)),  # averages have none
         "box": int(model.box),
         "voxel_size_angstrom": float(model.voxel_size_angstrom),
         "signatures": signatures,

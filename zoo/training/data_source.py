@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.errors import ZooError
 
+KINDS = {"particles": "2D particle images", "subtomograms": "subtomograms (volumes)"}
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
 
 

@@ -14,7 +14,14 @@ def has_tensorflow() -> bool:
 
 
 def training_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[dict[str, np.ndarray]]:
-    """Endless shuffled batches from ``start_step`` on, keys as ``zoo.data.pipeline.particle_batches``."""
+    """Endless shuffled batches from ``start_step`` on, keys as ``zoo.data.pipeline.particle_batches``.
+
+    Of subtomograms: epochs that see each exactly once, ``zoo.data.subtomogram_pipeline``.
+    """
+    if info.kind == "subtomograms":
+        from zoo.data.subtomogram_pipeline import subtomogram_batches
+
+        return subtomogram_batches(info, batch_size, seed, start_step).as_numpy_iterator()
     if has_tensorflow():
         from zoo.data.pipeline import particle_batches
 
@@ -26,6 +33,11 @@ def training_batches(info, batch_size: int, seed: int, start_step: int) -> Itera
 
 def sequential_batches(info, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Every record once, in record order (packing shuffled it); the last batch may be smaller."""
+    if info.kind == "subtomograms":
+        from zoo.data.numpy_subtomograms import sequential_arrays
+
+        yield from sequential_arrays(info, batch_size)
+        return
     if has_tensorflow():
         from zoo.data import pipeline
 

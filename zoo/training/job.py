@@ -12,6 +12,7 @@ import keras
 from zoo.errors import ZooError
 from zoo.training import checkpoint, data_source, host_data, settings
 from zoo.training.allocator import keep_freed_memory
+from zoo.training.given_maps import set_given_maps
 from zoo.training.judge import Judge
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
@@ -95,9 +96,15 @@ def _build(config: dict[str, Any], info, devices: Devices):
     keras.utils.set_random_seed(config["seed"])
     with devices.scope():
         model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
+        if getattr(model, "by_epochs", False):
+            set_given_maps(model)
         model.compile()
         engine = get_engine(
-            model, seed=config["seed"], strategy=devices.strategy, global_batch=config["batch_size"]
+            model,
+            seed=config["seed"],
+            strategy=devices.strategy,
+            global_batch=config["batch_size"],
+            examples=info.count,
         )
     return model, engine
 
@@ -107,8 +114,9 @@ def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model
     progress.say(f"device: {devices.description}")
     where = "embedded" if config["data"]["source"] == "embedded" else info.path
     pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
-    progress.say(f"data: {info.count} particles of {info.box} px, {pixel} ({where})")
-    weights = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    progress.say(f"data: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
+    # Averages are learned too, though no gradient moves them.
+    weights = sum(math.prod(v.shape) for v in model.trainable_variables or model.variables)
     progress.say(f"model: {config['model']}, preset {config['preset']}, {weights:,} weights")
     progress.say(f"run: {run.path}" + (f", continued after step {done}" if done else ""))
 
@@ -150,6 +158,11 @@ def _finish(model, engine, run: RunFolder, info, devices: Devices, progress: Pro
             checkpoint.apply(state, twin)
         _save_model(model, run)
         _export(model, run, progress)
+        if getattr(model, "by_epochs", False):
+            from zoo.training.average_results import write_results
+
+            for line in write_results(model, info, run.path / "results", run.config["batch_size"]):
+                progress.say(line)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 

@@ -68,6 +68,8 @@ class Loop:
                 for step in range(start + 1, self.plan.steps + 1):
                     logs = self.engine.step(next(batches))
                     progress.advance(step)
+                    for notice in self._notices():
+                        progress.say(notice)
                     if self._wants_log(step, start):
                         self._log(step, logs, metrics, board, progress)
                     signal_number = self.devices.agree(stop.signal_number)
@@ -80,6 +82,10 @@ class Loop:
         finally:
             if board is not None:
                 board.close()
+
+    def _notices(self) -> list[str]:
+        """What the engine wants a person to know; gradient engines have nothing to say."""
+        return self.engine.notices() if hasattr(self.engine, "notices") else []
 
     def _open_logs(self, step: int) -> tuple[MetricsFile | None, TensorBoardLog | None]:
         if not self.devices.is_chief:

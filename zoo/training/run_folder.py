@@ -137,7 +137,7 @@ def versions() -> dict[str, str]:
 
 def _remove_run(path: Path) -> None:
     """Empty a run folder of what zoo-train writes; other files a person put there stay."""
-    for name in ("checkpoints", "logs", "samples", "export"):
+    for name in ("checkpoints", "logs", "samples", "export", "results"):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (CONFIG, "metrics.csv", "model.keras"):
         (path / name).unlink(missing_ok=True)

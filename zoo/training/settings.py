@@ -30,6 +30,7 @@ class TrainSettings:
     overrides: dict[str, str] = field(default_factory=dict)
     config_file: Path | None = None
     steps: int | None = None
+    epochs: int | None = None
     batch_size: int | None = None
     out: Path | None = None
     seed: int | None = None
@@ -65,7 +66,14 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     overrides = resolve_overrides(settings.model, settings.overrides, settings.config_file)
     hyperparameters = {**entry.presets[preset], **overrides}
     wanted_box = hyperparameters.get("box") if settings.data is None else overrides.get("box")
+    if settings.data is None and entry.input_kind == "subtomograms":
+        raise ZooError(f"{settings.model} needs subtomograms: name a folder made by zoo-pack with --data")
     info = data_source.open_data(settings.data, wanted_box)
+    if entry.input_kind in data_source.KINDS and info.kind != entry.input_kind:
+        raise ZooError(
+            f"{info.path}: holds {data_source.KINDS[info.kind]}, but {settings.model} is trained on "
+            f"{data_source.KINDS[entry.input_kind]}; choose another data set or model"
+        )
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
         if name in hyperparameters and name not in overrides:
@@ -80,12 +88,14 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
         "data": data_source.describe(info, settings.data),
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,
-        "steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS),
+        **_length(settings, entry, hyperparameters, info.count, batch_size),
         "backend": keras.backend.backend(),
         "mixed_precision": settings.mixed_precision,
-        **{name: _first(getattr(settings, name), default) for name, default in INTERVALS.items()},
         "command": shlex.join(["zoo-train", *sys.argv[1:]]),
     }
+    for name, default in INTERVALS.items():
+        # What learns by epochs has nothing new to show within one.
+        config[name] = _first(getattr(settings, name), config.get("steps_per_epoch"), default)
     _check_numbers(config)
     return config, info
 
@@ -118,10 +128,45 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
                     "which cannot change on the way; start a new run"
                 )
     resumed = dict(config)
-    for name in ("steps", *INTERVALS):
+    if "epochs" in config:
+        _refuse_steps(settings, config["model"])
+        resumed["epochs"] = _first(settings.epochs, config["epochs"])
+        resumed["steps"] = (resumed["epochs"] + 1) * config["steps_per_epoch"]
+    elif settings.epochs is not None:
+        _refuse_epochs(config["model"])
+    else:
+        resumed["steps"] = _first(settings.steps, config["steps"])
+    for name in INTERVALS:
         resumed[name] = _first(getattr(settings, name), config[name])
     _check_numbers(resumed)
     return resumed
+
+
+def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
+    """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
+    if not getattr(entry.cls, "by_epochs", False):
+        if settings.epochs is not None:
+            _refuse_epochs(entry.name)
+        return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}
+    _refuse_steps(settings, entry.name)
+    epochs = _first(settings.epochs, entry.cls.default_epochs)
+    if epochs < 1:
+        raise ZooError(f"--epochs {epochs}: expected 1 or more")
+    steps_per_epoch = -(-count // max(batch_size, 1))
+    return {
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "steps": (epochs + 1) * steps_per_epoch,
+    }
+
+
+def _refuse_epochs(model: str) -> None:
+    raise ZooError(f"--epochs: {model} is trained by steps; give --steps")
+
+
+def _refuse_steps(settings: TrainSettings, model: str) -> None:
+    if settings.steps is not None:
+        raise ZooError(f"--steps: {model} is trained by whole epochs; give --epochs")
 
 
 def plan_of(config: dict[str, Any]) -> Plan:

@@ -175,14 +175,17 @@ def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: 
         )
     if keras.backend.backend() != "tensorflow":
         return host_data.training_batches(info, batch_size, seed, start_step)
-    from zoo.data.pipeline import particle_batches
+    if info.kind == "subtomograms":
+        from zoo.data.subtomogram_pipeline import subtomogram_batches as stream
+    else:
+        from zoo.data.pipeline import particle_batches as stream
 
     if devices.strategy is None:
-        return iter(particle_batches(info, batch_size, seed, start_step))
+        return iter(stream(info, batch_size, seed, start_step))
 
     def pipeline(context):
         workers = context.num_input_pipelines
-        batches = particle_batches(
+        batches = stream(
             info, batch_size // workers, seed, start_step, worker=(context.input_pipeline_id, workers)
         )
         return batches.rebatch(batch_size // devices.replicas, drop_remainder=True)

@@ -1,0 +1,139 @@
+"""faml through zoo-train: a run, resumed to the same bits, its files, and what is refused."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from zoo.data.info import DatasetInfo
+from zoo.data.mrc import read_volume, write_volume
+from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.shards import PackSettings
+from zoo.data.subtomograms import read_subtomograms
+from zoo.errors import ZooError
+from zoo.simulate.gather import embedded_classes
+from zoo.simulate.subtomogram_settings import SubtomogramSettings
+from zoo.simulate.subtomograms import simulate_subtomograms
+from zoo.training import checkpoint
+from zoo.training.job import train
+from zoo.training.settings import TrainSettings
+
+pytestmark = pytest.mark.slow
+FAST = {"classes": "2", "candidates": "2", "step_deg": "30", "max_radius": "5"}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faml")
+    simulate_subtomograms(
+        embedded_classes(16), folder / "set", SubtomogramSettings(3, snr=0.5, quick=True, seed=4)
+    )
+    pack_subtomograms(
+        folder / "set" / "subtomograms.star",
+        folder / "packed",
+        PackSettings(box=OWN_BOX, dtype="float32", normalisation="none", contrast=1),
+        processes=1,
+    )
+    return folder / "packed"
+
+
+def options(records, out, **changes):
+    values = {"model": "faml", "data": records, "out": out, "epochs": 2, "batch_size": 4, "overrides": FAST}
+    return TrainSettings(**{**values, "strategy": "one", **changes})
+
+
+@pytest.fixture(scope="module")
+def run(records, tmp_path_factory):
+    folder, code = train(options(records, tmp_path_factory.mktemp("run") / "faml"))
+    assert code == 0
+    return folder
+
+
+def test_epochs_are_steps_and_metrics_have_a_row_for_each(run):
+    # Nine subtomograms are three batches of four; epoch 0 starts.
+    assert (run.config["steps_per_epoch"], run.config["steps"]) == (3, 9)
+    with open(run.metrics, newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["epoch"] for row in found if row["step"] in ("3", "6", "9")] == ["0", "1", "2"]
+    last = found[-1]
+    assert float(last["alpha_1"]) + float(last["alpha_2"]) == pytest.approx(1, abs=1e-5)
+    assert float(last["sigma"]) > 0 and float(last["log_likelihood"]) < 0
+
+
+def test_results_are_maps_curves_and_poses(run, records):
+    results = run.path / "results"
+    info = DatasetInfo.load(records)
+    for name in ("class_1", "class_2", "class_1_half1", "class_1_half2"):
+        volume, voxel = read_volume(results / f"{name}.mrc")
+        assert volume.shape == (16, 16, 16) and np.ptp(volume) > 0
+        assert voxel == pytest.approx(info.voxel_size_angstrom, rel=1e-5)
+    assert len((results / "fsc.csv").read_text().splitlines()) == 6
+    assert (results / "fsc.png").stat().st_size > 1000
+    assert "open class_2.mrc" in (results / "averages.cxc").read_text()
+    table = read_subtomograms(results / "particles.star")
+    np.testing.assert_array_equal(np.sort(table.uid), np.sort(info.load_table()["uid"]))
+    frame = table.source.blocks[table.source.particle_block]
+    assert set(frame["rlnClassNumber"]) <= {"1", "2"}
+    assert sorted(set(table.random_subset)) == [1, 2]
+    assert np.isfinite(table.euler_deg()).all()
+
+
+def test_model_is_saved_and_exported(run):
+    import tensorflow as tf
+
+    assert run.model_file.is_file()
+    served = tf.saved_model.load(str(run.export))
+    averages = served.signatures["averages"]()["averages"].numpy()
+    np.testing.assert_allclose(averages[0], read_volume(run.path / "results" / "class_1.mrc")[0], atol=1e-5)
+    assert {"align", "averages"} <= set(served.signatures)
+
+
+def test_resumed_in_an_epoch_it_ends_with_the_same_bits(run, records, tmp_path):
+    out = tmp_path / "faml"
+    first, _ = train(options(records, out, epochs=1, checkpoint_every=1))
+    # The state in the middle of epoch 1: sums are half full.
+    checkpoint.path_for(first.checkpoints, 6).unlink()
+    again, _ = train(TrainSettings(resume=out, epochs=2, strategy="one"))
+    states = [checkpoint.read(checkpoint.path_for(r.checkpoints, 9)) for r in (run, again)]
+    assert checkpoint.digest(states[0]) == checkpoint.digest(states[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"overrides": {"classes": "10"}}, "holds 9 subtomograms, too few for classes=10"),
+        ({"steps": 5}, "trained by whole epochs; give --epochs"),
+        ({"epochs": 0}, "--epochs 0: expected 1 or more"),
+        ({"model": "vaegan3d", "overrides": {}, "epochs": None}, "vaegan3d is trained on 2D particle images"),
+        ({"data": None}, "needs subtomograms"),
+    ],
+)
+def test_bad_options_are_refused_and_leave_nothing(records, tmp_path, changes, words):
+    with pytest.raises(ZooError, match=words):
+        train(options(records, tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_are_refused(toy_records, tmp_path):
+    with pytest.raises(ZooError, match="2D particle images, but faml is trained on subtomograms"):
+        train(options(toy_records, tmp_path / "out"))
+
+
+def test_epochs_are_refused_for_models_of_steps(toy_records, toy, tmp_path):
+    with pytest.raises(ZooError, match="toy is trained by steps"):
+        train(options(toy_records, tmp_path / "out", model="toy", overrides={}))
+
+
+def test_mask_and_references_must_fit(records, tmp_path):
+    write_volume(tmp_path / "mask.mrc", np.ones((12, 12, 12), "float32"), 20.0)
+    given = {**FAST, "mask": str(tmp_path / "mask.mrc")}
+    with pytest.raises(ZooError, match=r"mask.mrc: mask of shape \(12, 12, 12\)"):
+        train(options(records, tmp_path / "out", overrides=given))
+    given = {**FAST, "references": str(tmp_path / "mask.mrc")}
+    with pytest.raises(ZooError, match="1 files, expected one for each of 2 classes"):
+        train(options(records, tmp_path / "out", overrides=given))
+    write_volume(tmp_path / "negative.mrc", np.full((16, 16, 16), -1, "float32"), 20.0)
+    given = {**FAST, "mask": str(tmp_path / "negative.mrc")}
+    with pytest.raises(ZooError, match="expected 0 to 1"):
+        train(options(records, tmp_path / "out", overrides=given))
+    assert not (tmp_path / "out").exists()
