@@ -21,9 +21,10 @@ class PoseSearch:
     """Search grids for one box size.
 
     ``views`` directions on the sphere, ``in_plane`` angles (even), polar rings at 1 … ``rings`` index
-    units, shifts of 0 and ±``shift_pixels`` along x and y (with ``shift_corners`` along both at once too). The whole grid of views is turned by a new
-    random rotation in each call, so that no direction is privileged. All Fourier coefficients are
-    orthonormal (white noise of variance σ² has variance σ² in each).
+    units, shifts of 0 and ±``shift_pixels`` along x and y (with ``shift_corners`` along both at once
+    too). The whole grid of views is turned by a new random rotation in each call, so that no direction
+    is privileged. All Fourier coefficients are orthonormal (white noise of variance σ² has variance σ²
+    in each).
     """
 
     def __init__(

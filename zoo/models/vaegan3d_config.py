@@ -12,9 +12,10 @@ class VAEGAN3DConfig:
     Beyond the thesis: ``pose_search`` and ``search_*`` (see `zoo.models.pose_search`), ``frequency_*`` (the
     schedule that the thesis proposes in its discussion), ``latent_start`` and ``latent_full`` (z fades in),
     ``latent_regression_weight`` (‖E(G(z)) − z‖²), ``camera_spread_weight`` (views of the trained camera
-    repel each other), ``shift_pixels`` (generated images are shifted too), ``fit_radius_power`` (the misfit of
-    a Fourier coefficient counts as radius^power: outer shells have little power and are learnt last),
-    ``critic_spectral_norm``, rates per player, ``shell_amplitude``, ``film_layers="all"``, ``encoder_sees_ctf`` (the CTF is a second input),
+    repel each other), ``shift_pixels`` (generated images are shifted too), ``fit_radius_power`` (the misfit
+    of a Fourier coefficient counts as radius^power: outer shells have little power and are learnt last),
+    ``critic_spectral_norm``, rates per player, ``shell_amplitude``, ``film_layers="all"``,
+    ``encoder_sees_ctf`` (the CTF is a second input),
     ``adversarial_batch`` and ``encoder_batch`` (how much of a batch the adversarial terms and the encoder
     see; 0 is all). Schedules are shares of ``training_steps``, whatever number of steps is run.
     """
