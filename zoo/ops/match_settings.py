@@ -56,13 +56,20 @@ class MatchSettings:
         return max(self.refine_radius, self.magnitude_radius)
 
     @property
-    def refine_radii(self):
-        """Radii of the refinements, in turn: a step may not skip so many frequencies that it gets lost."""
-        first, last = self.search_radius, self.refine_radius
-        middle = [round((first * last) ** 0.5)] if last > 2.5 * first else []
-        return [first, *middle, last] if last > first else [last]
+    def pool(self):
+        """Rotations that the search hands on."""
+        return max(32, 2 * self.candidates)
 
     @property
-    def pool(self):
-        """Candidates that are looked at before the best are refined."""
-        return max(32, 2 * self.candidates)
+    def rounds(self):
+        """Refinements in turn: radius, and how many candidates begin it. Few see the frequencies that cost.
+
+        At low signal the true peak is one of many: a joint search follows more, and sorts them once more.
+        """
+        first, last = self.search_radius, self.refine_radius
+        middle = round((first * last) ** 0.5)
+        joint = self.mode == "phase"
+        rounds = [(first, self.pool if joint else self.pool // 2)]
+        if joint or last > 2.5 * first:
+            rounds.append((middle, self.candidates))
+        return [pair for pair in rounds if pair[0] < last] + [(last, self.candidates)]

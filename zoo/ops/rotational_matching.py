@@ -86,18 +86,18 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
             large[subset], n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks")
         )
 
-    rotations, shifts = _with_shifts(settings, view(settings.search_radius), ops.stop_gradient(rotations))
+    found = _with_shifts(settings, view(settings.search_radius), ops.stop_gradient(rotations))
+    rotations, shifts, scores = (ops.stop_gradient(part) for part in found)
     largest_step = n / (4.0 * settings.search_radius)
-    for radius in settings.refine_radii:
+    for radius, count in settings.rounds:
+        rotations, shifts, scores = _best(rotations, shifts, scores, count)
         steps = settings.refine_steps if radius == settings.refine_radius else _QUICK_STEPS
-        found = refine(view(radius), rotations, shifts, steps, largest_step)
-        # Few candidates survive the first frequencies: those that cost most see only the likely ones.
-        rotations, shifts, scores = _best(*found, settings.candidates)
-    return _distinct(rotations, shifts, scores, n)
+        rotations, shifts, scores = refine(view(radius), rotations, shifts, steps, largest_step)
+    return _distinct(*_best(rotations, shifts, scores, settings.candidates), n)
 
 
 def _with_shifts(settings, view, rotations):
-    """The best half of rotations and of each the best shift, by a transform of few frequencies."""
+    """Rotations, the best shift of each, and its score, by a transform of few frequencies."""
     _, re, im, _, _, weight = turned_templates(view, rotations)
     x_re, x_im = (part[:, None, None, :] * weight for part in (view.x_re, view.x_im))
     product = ops.concatenate([x_re * re + x_im * im, x_im * re - x_re * im], axis=-1)
@@ -105,9 +105,7 @@ def _with_shifts(settings, view, rotations):
     inner = ops.matmul(product, shift_phases(view.frequency, shifts, settings.box))
     power = ops.sum((re**2 + im**2) * weight, axis=-1)
     scores = ops.max(inner, axis=-1) / ops.sqrt(ops.maximum(power, _TINY))
-    shifts = ops.take(shifts, ops.argmax(inner, axis=-1), axis=0)
-    found = _best(rotations, shifts, scores, settings.pool // 2)[:2]
-    return tuple(ops.stop_gradient(part) for part in found)
+    return rotations, ops.take(shifts, ops.argmax(inner, axis=-1), axis=0), scores
 
 
 def _subset(frequency, radius):
