@@ -9,6 +9,9 @@ from pathlib import Path
 # Set before anything imports Keras: TensorFlow's start-up notices are not the tests' output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Test processes side by side: each with BLAS threads for all cores would stand in the others' way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
