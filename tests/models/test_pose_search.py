@@ -168,3 +168,35 @@ def test_refinement_on_a_share_of_the_points_finds_the_pose(scene):
         at = search.share(i, 150)
         frame, shift = search.refine(generator, codes[chosen], frame, shift, ctf, target, 12.0, at)
     assert np.median(_angle_deg(keras.ops.convert_to_numpy(frame), frames)) < 0.1 * before
+
+
+def test_model_error_finds_a_pose_beside_an_unexplained_part(scene):
+    """A lump that no map has, at low frequencies and stronger than the rest: the outer rings still know."""
+    generator, search, images, codes, chosen, frames, shifts, ctf = scene
+    lump = np.exp(-((np.arange(BOX) - BOX // 2 - 5.0) ** 2) / (2 * 4.0**2))
+    lump = np.outer(lump, lump).astype("float32")
+    lump *= 1.5 * np.linalg.norm(images, axis=(1, 2)).mean() / np.linalg.norm(lump)
+    radial = np.full((len(images), search.rings), 0.7, "float32")
+    turn = np.array([0.9, 0.1, -0.3, 0.2], "float32")
+    rows, right = np.arange(len(images)), {}
+    for share in (0.0, 0.3):
+        arguments = (generator, codes, turn, images + lump, radial, 0.1, 8.0)
+        _, found, moved = search.search(*arguments, model_error=share)
+        found, moved = (keras.ops.convert_to_numpy(x) for x in (found, moved))
+        right[share] = (_angle_deg(found[rows, chosen], frames) < 20.0).mean()
+    assert right[0.0] < 0.5 and right[0.3] > 0.9, right
+
+
+def test_model_error_leaves_what_explains_everything(scene):
+    """Refinement of a pose that fits stays where it is; its weights only change the way there."""
+    generator, search, _, codes, chosen, frames, shifts, ctf = scene
+    target = search.slices(generator, codes[chosen], frames, shifts, ctf)
+    start = np.asarray(orthonormal_frame(frames + 0.02)).astype("float32")
+    before = np.median(_angle_deg(start, frames))
+    frame, shift = start, shifts
+    for _ in range(6):
+        frame, shift = search.refine(
+            generator, codes[chosen], frame, shift, ctf, target, 12.0, None, 0.5, 0.3
+        )
+    assert np.median(_angle_deg(keras.ops.convert_to_numpy(frame), frames)) < 0.1 * before
+    assert np.median(np.abs(keras.ops.convert_to_numpy(shift) - shifts)) < 0.02

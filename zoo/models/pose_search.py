@@ -69,13 +69,14 @@ class PoseSearch:
         self.half_plane_index = np.flatnonzero(kept).astype("int32")
         self.half_plane_radius = np.sqrt((self.half_plane**2).sum(1)).astype("float32")
 
-    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None):
+    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None, model_error=0.0):
         """Best pose of each code for each image.
 
         codes ``(k, d)``; turn ``(4,)`` a quaternion; images ``(b, n, n)``; ctf_radial ``(b, rings)``; sigma:
         noise standard deviation; cutoff: largest ring in use (soft edge). jitter ``(b, views·in_plane)`` is
         added to the log-likelihoods before the best pose is taken: with temperature times Gumbel noise the
-        pose is a sample of the posterior. Returns the log-likelihood ratio against pure noise ``(b, k)``,
+        pose is a sample of the posterior. model_error: this share of the maps' own power at each ring counts
+        as noise too, that of what the maps do not explain yet. Returns the log-likelihood ratio against pure noise ``(b, k)``,
         frames ``(b, k, 2, 3)`` (the first two rows of RELION's A) and the content's shifts ``(b, k, 2)`` in
         pixels.
         """
@@ -83,7 +84,15 @@ class PoseSearch:
         shape = ops.shape(images)
         coefficients = ops.matmul(ops.reshape(images, (shape[0], -1)), self.to_polar)
         re, im = ops.split(coefficients, 2, axis=1)
-        weight = (ops.sigmoid((cutoff + 0.5 - self.radius) * 4.0)[:, None] * self.area) / (sigma * sigma)
+        frames = ops.matmul(self.frames, quaternion_to_matrix(turn))
+        points = ops.reshape(ops.einsum("pa,vac->vpc", self.polar, frames), (1, -1, 3))
+        bank_re, bank_im = generator(points, codes)
+        maps = codes.shape[0]
+        bank_re = ops.reshape(bank_re, (maps, self.views, rings, half))
+        bank_im = ops.reshape(bank_im, (maps, self.views, rings, half))
+        weight = (ops.sigmoid((cutoff + 0.5 - self.radius) * 4.0)[:, None] * self.area) / (
+            sigma * sigma + model_error * self._expected_power(bank_re, bank_im, ctf_radial)[:, None]
+        )
         # Twice the weight: the log-likelihood ratio is 2·Re⟨image, slice⟩ − ‖slice‖².
         scale = ops.reshape(2.0 * ctf_radial[:, :, None] * weight[None], (-1, rings * half))
         re, im = (re * scale)[:, None], (im * scale)[:, None]
@@ -93,12 +102,6 @@ class PoseSearch:
         )
         shifted = ops.reshape(shifted, (-1, 2 * rings * half))
 
-        frames = ops.matmul(self.frames, quaternion_to_matrix(turn))
-        points = ops.reshape(ops.einsum("pa,vac->vpc", self.polar, frames), (1, -1, 3))
-        bank_re, bank_im = generator(points, codes)
-        maps = codes.shape[0]
-        bank_re = ops.reshape(bank_re, (maps, self.views, rings, half))
-        bank_im = ops.reshape(bank_im, (maps, self.views, rings, half))
         power = ops.sum((bank_re**2 + bank_im**2) * weight, axis=-1)
         bank = ops.concatenate(
             [self._all_turns(bank_re, bank_re), self._all_turns(bank_im, -bank_im)], axis=-1
@@ -118,6 +121,19 @@ class PoseSearch:
         angle = ops.cast(best % turns, "float32") * (2.0 * math.pi / turns)
         frame = ops.take(frames, best // turns, axis=0)
         return value, _turned(frame, angle), ops.take(ops.convert_to_tensor(self.shifts), shift_index, axis=0)
+
+    def _expected_power(self, bank_re, bank_im, ctf_radial):
+        """Mean power of the maps' slices at each ring ``(rings,)``, as the images of this batch see it."""
+        power = ops.mean(bank_re**2 + bank_im**2, axis=(0, 1, 3))
+        return ops.stop_gradient(power * ops.mean(ctf_radial**2, axis=0))
+
+    def _ring_power(self, re, im, at):
+        """Mean power of slices ``(b, m)`` at each point's ring ``(m,)``."""
+        radius = self.half_plane_radius if at is None else self.half_plane_radius[at]
+        same = (np.round(radius)[:, None] == np.arange(self.box // 2)[None]).astype("float32")
+        to_rings = (same / np.maximum(same.sum(0), 1.0)).astype("float32")
+        power = ops.mean(re**2 + im**2, axis=0)
+        return ops.stop_gradient(ops.matmul(ops.matmul(power[None], to_rings), same.T)[0])
 
     def _all_turns(self, first_half, second_half):
         ring = ops.concatenate([first_half, second_half], axis=-1)
@@ -180,12 +196,16 @@ class PoseSearch:
         weight = self.weights(cutoff, at) * (len(self.half_plane) / points) / (sigma * sigma)
         return -ops.transpose(ops.sum(squared * weight, axis=-1))
 
-    def refine(self, generator, z, frames, shifts, ctf, target, cutoff, at=None, step_rad: float = 0.02):
+    def refine(
+        self, generator, z, frames, shifts, ctf, target, cutoff, at=None, sigma=1.0, model_error=0.0
+    ):
         """One damped Gauss–Newton step of three rotations and two shifts towards ``target`` (re, im).
 
-        Rotations are differentiated by finite differences of ``step_rad``, shifts exactly. ``at``: indices
-        of the half plane's points to look at (default all); ctf and target are given for all.
+        Rotations are differentiated by finite differences, shifts exactly. ``at``: indices of the half
+        plane's points to look at (default all); ctf and target are given for all. ``model_error`` as
+        `search`'s; without it ``sigma`` does not matter.
         """
+        step_rad = _STEP_RAD
         if at is not None:
             ctf, target = ops.take(ctf, at, axis=1), [ops.take(part, at, axis=1) for part in target]
         plane = self.half_plane if at is None else self.half_plane[at]
@@ -201,6 +221,9 @@ class PoseSearch:
             at,
         )
         re, im = ops.split(re, 4, axis=0), ops.split(im, 4, axis=0)
+        if model_error:
+            power = self._ring_power(re[0], im[0], at)
+            mask = mask * ops.sqrt(sigma * sigma / (sigma * sigma + model_error * power))
         columns_re = [(re[i] - re[0]) / step_rad for i in (1, 2, 3)]
         columns_im = [(im[i] - im[0]) / step_rad for i in (1, 2, 3)]
         for axis in range(2):
@@ -221,6 +244,10 @@ class PoseSearch:
         rotation = rotation * ops.minimum(1.0, 0.15 / length)
         frames = orthonormal_frame(frames + _cross(rotation[:, None, :], frames))
         return frames, shifts + ops.clip(shift, -0.6, 0.6)
+
+
+_STEP_RAD = 0.02
+"""Of the finite differences of rotations: far below the angle that a map's finest detail turns away in."""
 
 
 def orthonormal_frame(frame):

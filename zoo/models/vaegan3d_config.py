@@ -86,6 +86,7 @@ class VAEGAN3DConfig:
     search_refine_points: int = 0
     search_rescore: bool = False
     search_sample_poses: bool = False
+    search_model_error: float = 0.0
     fit_radius_power: float = 0.0
     # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
     latent_start: float = 0.0

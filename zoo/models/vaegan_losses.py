@@ -41,6 +41,7 @@ class VAEGANLosses:
             sigma,
             ops.minimum(cutoff, float(search.rings)),
             jitter=self._temperature(step) * gumbel(draws["pick_pose"]) if s.search_sample_poses else None,
+            model_error=s.search_model_error,
         )
         chosen = self._sample(ratio, draws, step)
         z = ops.take(draws["codes"], chosen, axis=0)
@@ -60,6 +61,8 @@ class VAEGANLosses:
                 target,
                 ops.minimum(reach, cutoff),
                 search.share(i, s.search_refine_points),
+                sigma,
+                s.search_model_error,
             )
         if s.search_rescore:
             # The codes compared again where the pose is right to a degree or two, at all frequencies in use.
