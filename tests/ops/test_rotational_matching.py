@@ -148,7 +148,7 @@ def test_template_with_a_hole_of_its_own_still_matches():
 
 def test_candidates_are_different_peaks():
     settings = MatchSettings(N, "phase", **{**SMALL, "candidates": 20})
-    noise = np.random.default_rng(6).normal(size=(N, N, N))  # peaks of its own: without it all find the true one
+    noise = np.random.default_rng(6).normal(size=(N, N, N))  # has peaks of its own
     rotations, shifts, scores = matched(settings, [blobs(0, *POSES[0]) + noise], wedge()[None], [blobs(0)])
     used = scores[0, 0] > matching.UNUSED_SCORE
     assert 1 < used.sum() < 20 and (np.diff(used.astype(int)) <= 0).all()

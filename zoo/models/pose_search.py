@@ -69,7 +69,9 @@ class PoseSearch:
         self.half_plane_index = np.flatnonzero(kept).astype("int32")
         self.half_plane_radius = np.sqrt((self.half_plane**2).sum(1)).astype("float32")
 
-    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None, model_error=0.0):
+    def search(
+        self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None, model_error=0.0
+    ):
         """Best pose of each code for each image.
 
         codes ``(k, d)``; turn ``(4,)`` a quaternion; images ``(b, n, n)``; ctf_radial ``(b, rings)``; sigma:
