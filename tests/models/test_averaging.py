@@ -190,6 +190,22 @@ def test_symmetry_is_imposed_about_z(truth):
     assert np.corrcoef(average.ravel(), turned.ravel())[0, 1] > 0.98
 
 
+def test_similarity_holds_classes_together_and_lets_go(truth):
+    def apart(**settings):
+        model = started(Faml, truth, classes=2, **settings)
+        gaps = []
+        for _ in range(3):
+            add(model, model.e_step(truth.batch, model.prepare()))
+            model.m_step()
+            first, second = np.array(model.average_maps())
+            gaps.append(1.0 - np.corrcoef(first.ravel(), second.ravel())[0, 1])
+        return gaps
+
+    free, held = apart(), apart(similarity=20.0, similarity_epochs=2)
+    assert held[0] < 0.2 * free[0], (held, free)
+    assert held[2] > 3.0 * held[0], held
+
+
 def test_mask_cuts_the_averages(truth):
     model = started(Faml, truth, mask="given")
     mask = np.zeros((BOX,) * 3, "float32")
@@ -232,6 +248,7 @@ def test_every_variable_is_in_the_checkpoint_once(referenced):
         ({"candidates": 51}, "expected 1 to 50"),
         ({"max_radius": 9}, "expected 4 to 7"),
         ({"symmetry": "D7"}, "symmetry=D7"),
+        ({"similarity": -1.0}, "similarity=-1.0"),
         ({"box": 15}, "even box"),
     ],
 )

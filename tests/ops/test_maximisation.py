@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from zoo.ops import maximisation
 
@@ -132,3 +133,16 @@ def test_leftovers_beside_the_wedge_are_not_blown_up():
     sums, weights = np.float32([[4, 4, 4, 0.2]]), np.float32([[4, 4, 4, 1e-4]])
     found = np.asarray(maximisation.weighted_averages(sums, weights, table, table.sum(0)))[0]
     np.testing.assert_allclose(found, [1, 1, 1, 0.2 / (0.1 * weights.mean())], rtol=1e-5)
+
+
+def test_pooled_sums_hold_classes_together():
+    rng = np.random.default_rng(2)
+    sums, weights = rng.normal(size=(3, 7)), rng.uniform(1.0, 2.0, (3, 7))
+    members = np.array([6.0, 3.0, 1.0])
+    mixed = ops.convert_to_numpy(maximisation.pooled(sums.astype("float32"), members.astype("float32"), 0.5))
+    for k in range(3):
+        np.testing.assert_allclose(mixed[k], sums[k] + 0.05 * members[k] * sums.sum(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(maximisation.pooled(sums, members, 0.0), sums)
+    strong = [maximisation.pooled(x, members, 1e6) for x in (sums, weights)]
+    averages = ops.convert_to_numpy(strong[0] / strong[1])
+    np.testing.assert_allclose(averages, np.broadcast_to(averages[:1], averages.shape), atol=1e-4)

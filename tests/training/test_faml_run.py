@@ -76,6 +76,10 @@ def test_results_are_maps_curves_and_poses(run, records):
     assert set(frame["rlnClassNumber"]) <= {"1", "2"}
     assert sorted(set(table.random_subset)) == [1, 2]
     assert np.isfinite(table.euler_deg()).all()
+    five = read_subtomograms(results / "particles_relion5.star")
+    assert {"rlnTomoParticleName", "rlnCenteredCoordinateXAngst"} <= set(five.source.blocks["particles"])
+    np.testing.assert_allclose(five.euler_deg(), table.euler_deg(), atol=1e-4)
+    assert list(five.source.blocks["particles"]["rlnClassNumber"]) == list(frame["rlnClassNumber"])
 
 
 def test_model_is_saved_and_exported(run):

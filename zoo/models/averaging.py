@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from zoo.models import averaging_config
-from zoo.ops import expectation, fourier, maximisation, posteriors, voronoi
+from zoo.ops import cyclic_symmetry, expectation, fourier, maximisation, posteriors, voronoi
 from zoo.ops.half_ball import HalfBall
 from zoo.ops.match_settings import MatchSettings
 from zoo.ops.rotational_matching import UNUSED_SCORE, match, prepare_templates
@@ -250,7 +250,8 @@ class AveragingModel(keras.Model):
             variable.assign(ops.stack(parts))
         if not (first and int(ops.convert_to_numpy(self.started))):
             whole = {name: ops.sum(total[name], axis=0) for name in ("re", "im", "weights")}
-            average = self._average(whole, current, total["members"], self._filter(whole["weights"]))
+            whole, members = self._held_together(whole, total["members"])
+            average = self._average(whole, current, members, self._filter(whole["weights"]))
             for variable, value in zip(self.average, average, strict=True):
                 variable.assign(value)
         self.sigma2.assign(
@@ -270,6 +271,15 @@ class AveragingModel(keras.Model):
         self.iteration.assign(self.iteration + 1)
         for variable in self.sums.values():
             variable.assign(ops.zeros_like(variable))
+
+    def _held_together(self, whole, members):
+        """Sums and members with a share of all classes in each: less in every epoch, then none."""
+        epoch, last = int(ops.convert_to_numpy(self.iteration)), self.config["similarity_epochs"]
+        strength = self.config["similarity"] * max(0.0, 1.0 - max(epoch - 1, 0) / max(last, 1))
+        if not strength:
+            return whole, members
+        held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
+        return held, members * (1.0 + strength)
 
     def _half_averages(self, total):
         """Averages of the two half sets, unfiltered but for empty frequencies."""
@@ -301,31 +311,13 @@ class AveragingModel(keras.Model):
         return self._masked(new)
 
     def _masked(self, parts):
-        if not self.config["mask"]:
-            return parts
-        return self.ball.of_maps(self.ball.to_maps(*parts) * ops.convert_to_tensor(self.mask))
+        cut = self.config["mask"]
+        return self.ball.of_maps(self.ball.to_maps(*parts) * ops.convert_to_tensor(self.mask)) if cut else parts
 
     def _symmetrised(self, total):
         """Sums averaged over the turns of a cyclic group about z."""
         fold = averaging_config.fold_of(self.config["symmetry"])
-        if fold == 1:
-            return {}
-        angle = 2.0 * np.pi * np.arange(fold) / fold
-        turns = np.zeros((fold, 3, 3), "float32")
-        turns[:, 0, 0] = turns[:, 1, 1] = np.cos(angle)
-        turns[:, 1, 0], turns[:, 0, 1], turns[:, 2, 2] = np.sin(angle), -np.sin(angle), 1.0
-        j, shape = len(self.ball), total["re"].shape
-        flat = {name: ops.reshape(total[name], (-1, j)) for name in ("re", "im", "weights")}
-        points = np.einsum("mab,jb->mja", turns, self.ball.frequency).astype("float32")
-        points = ops.broadcast_to(points[None], (flat["re"].shape[0], *points.shape))
-
-        def turned(re, im):
-            zoomed = self.ball.zoomed(self.ball.to_maps(re, im))
-            return [ops.reshape(ops.mean(part, axis=1), shape) for part in self.ball.sampled(zoomed, points)]
-
-        re, im = turned(flat["re"], flat["im"])
-        weights, _ = turned(flat["weights"], ops.zeros_like(flat["weights"]))
-        return {"re": re, "im": im, "weights": ops.maximum(weights, 0.0)}
+        return {} if fold == 1 else cyclic_symmetry.symmetrised(self.ball, total, fold)
 
     def figures(self):
         """The state in numbers, by name: what metrics.csv holds."""

@@ -17,6 +17,8 @@ _SHARED = {
     "symmetry": "C1",
     "mask": "",
     "references": "",
+    "similarity": 0.0,  # classes are held together by as much at first; 0: not at all
+    "similarity_epochs": 5,  # and no longer than that
     # Beyond the paper: without them averages of few subtomograms at SNR 0.01 drown in their own noise.
     "regularise": "fsc",
     "noise": "shells",
@@ -41,6 +43,9 @@ def checked(config: dict) -> dict:
     for name in ("classes", "batch_size"):
         if config[name] < 1:
             raise ZooError(f"{name}={config[name]}: expected 1 or more")
+    for name in ("similarity", "similarity_epochs"):
+        if config[name] < 0:
+            raise ZooError(f"{name}={config[name]}: expected 0 or more")
     if not 1 <= config["candidates"] <= 50:
         raise ZooError(f"candidates={config['candidates']}: expected 1 to 50")
     box = config["box"]

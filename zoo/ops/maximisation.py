@@ -32,6 +32,16 @@ def weighted_averages(sums, weights, shell_table, per_shell, missing=0.0):
     return sums / ops.maximum(ops.maximum(weights, _LEAST_SHARE * mean) + missing, _EMPTY)
 
 
+def pooled(sums, members, strength):
+    """Sums ``(k, j)`` with those of all classes added, in the proportion of the members ``(k,)``.
+
+    ``strength`` 0 leaves classes alone, at a large one all averages are the same. Holds classes together
+    while none is reliable (the regularisation of Scheres et al. 2009, Structure 17, that the paper names).
+    """
+    share = members / ops.maximum(ops.sum(members), _TINY)
+    return sums + strength * share[:, None] * ops.sum(sums, axis=0, keepdims=True)
+
+
 def class_shares(members):
     """Equation 11: α ``(k,)`` from the sums of posteriors ``(k,)``."""
     return members / ops.maximum(ops.sum(members), _TINY)

@@ -14,7 +14,8 @@ from zoo.training import host_data
 
 
 def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]:
-    """Write ``folder``: class_K.mrc and half maps, fsc.csv and .png, particles.star, averages.cxc.
+    """Write ``folder``: class_K.mrc and half maps, fsc.csv and .png, particles.star (and with the columns
+    of RELION 5), averages.cxc.
 
     particles.star has the columns of the STAR that was packed, with the class, pose, half set and
     probability of each subtomogram in it. Returns what a person should be told, a line each.
@@ -60,6 +61,7 @@ def write_star(model, info, path: Path, found: dict[str, np.ndarray]) -> str:
         _write_bare(path, order, columns)
         return f"{path}: poses without image names ({error})"
     write_subtomograms(table, path, model.box, columns)
+    write_subtomograms(table, path.with_name(f"{path.stem}_relion5.star"), model.box, columns, relion5=True)
     return f"{path}: poses and classes of {len(table)} subtomograms"
 
 
