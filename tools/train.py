@@ -36,6 +36,9 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of hyperparameters (name: value).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to continue, exactly.")] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Finished run whose weights start a new one; the box may differ.")
+    ] = None,
     sample_every: Annotated[
         int | None, typer.Option(help="Steps between pictures, maps and figures (default 500; 0: none).")
     ] = None,
@@ -68,6 +71,7 @@ def train(
         strategy=strategy,
         mixed_precision=mixed_precision,
         resume=resume,
+        start_from=start_from,
         sample_every=sample_every,
         checkpoint_every=checkpoint_every,
         log_every=log_every,

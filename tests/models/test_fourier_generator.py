@@ -64,3 +64,28 @@ def test_latent_changes_the_map():
     maps = keras.ops.convert_to_numpy(generator.density(np.array([[0.0, 0.0], [2.0, -1.0]], "float32")))
     assert np.isrealobj(maps) and maps.shape == (2, 16, 16, 16)
     assert np.abs(maps[0] - maps[1]).max() > 0.05 * np.abs(maps[0]).max()
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"initialisation": "positions", "coordinate_grid": False}])
+def test_weights_of_a_smaller_box_make_the_same_particle(options):
+    """Half the voxel size in the same field of view: the same coefficients. Twice the field: half of them."""
+    small, fine, wide = (FourierGenerator(box, 2, width=16, **options) for box in (16, 32, 32))
+    for generator in (small, fine, wide):
+        generator.build()
+    fine.start_from(small, 1.0)
+    wide.start_from(small, 0.5)
+    k = np.random.default_rng(0).integers(-6, 7, size=(1, 60, 3)).astype("float32")
+    z = np.array([[0.4, -1.0], [1.0, 0.2]], "float32")
+    want = keras.ops.convert_to_numpy(small(k, z))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(fine(k, z)), want, atol=1e-5)
+    # Amplitudes per shell are linear between shells, so those of the wider box agree nearly.
+    loose = 0.03 * np.abs(want).max() if options.get("shell_amplitude") else 1e-5
+    np.testing.assert_allclose(2.0 * keras.ops.convert_to_numpy(wide(2 * k, z)), want, atol=loose)
+
+
+def test_weights_of_another_network_are_refused():
+    narrow, wide = FourierGenerator(16, 2, width=8), FourierGenerator(16, 2, width=16)
+    for generator in (narrow, wide):
+        generator.build()
+    with pytest.raises(ValueError, match="its width is 8, not 16"):
+        wide.start_from(narrow, 1.0)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from zoo.errors import ZooError
@@ -179,3 +180,36 @@ def test_open_gives_paths(finished):
     run = RunFolder.open(finished.path, "toy")
     assert run.export == finished.path / "export" / "1"
     assert run.config_hash() == finished.config_hash()
+
+
+def _matrices(run):
+    """Kernels of a finished run's model, in its order."""
+    import keras
+
+    model = keras.saving.load_model(run.model_file)
+    return [keras.ops.convert_to_numpy(v) for v in model.trainable_variables if len(v.shape) == 2]
+
+
+def test_a_run_starts_from_the_weights_of_another(tmp_path, train_in_process, finished):
+    """One step at rate 0 leaves them where they were; --resume does not take them again."""
+    run, _ = train_in_process(
+        out=tmp_path / "next", steps=1, seed=5, start_from=finished.path, overrides={"rate": "0.0"}
+    )
+    before, after = _matrices(finished), _matrices(run)
+    assert len(before) == len(after) == 4
+    for ours, theirs in zip(after, before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    fresh, _ = train_in_process(out=tmp_path / "fresh", steps=1, seed=5, overrides={"rate": "0.0"})
+    assert all((a != b).any() for a, b in zip(_matrices(fresh), before, strict=True))
+    with pytest.raises(ZooError, match="is a run already; --start-from is for a new one"):
+        train_in_process(resume=run.path, start_from=finished.path)
+
+
+def test_a_start_that_does_not_fit_leaves_no_folder(tmp_path, train_in_process, finished):
+    for source, changes, words in (
+        (finished.path, {"width": "4"}, "its weights have other shapes"),
+        (tmp_path, {}, "is not a run folder"),
+    ):
+        with pytest.raises(ZooError, match=words):
+            train_in_process(out=tmp_path / "next", steps=1, start_from=source, overrides=changes)
+        assert not (tmp_path / "next").exists()

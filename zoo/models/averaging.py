@@ -311,8 +311,9 @@ class AveragingModel(keras.Model):
         return self._masked(new)
 
     def _masked(self, parts):
-        cut = self.config["mask"]
-        return self.ball.of_maps(self.ball.to_maps(*parts) * ops.convert_to_tensor(self.mask)) if cut else parts
+        if not self.config["mask"]:
+            return parts
+        return self.ball.of_maps(self.ball.to_maps(*parts) * ops.convert_to_tensor(self.mask))
 
     def _symmetrised(self, total):
         """Sums averaged over the turns of a cyclic group about z."""

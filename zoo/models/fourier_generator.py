@@ -113,6 +113,42 @@ class FourierGenerator(Float32Layer):
             )
         self.built = True
 
+    def start_from(self, other: FourierGenerator, length_ratio: float) -> None:
+        """Take another generator's weights, so that the same particle comes out in this box.
+
+        ``length_ratio`` is the edge of the other's box over this one's, in Å. Images of both are taken to
+        have noise of variance 1. A trained coordinate grid is taken where the box is the same. Raises
+        ValueError where the networks differ.
+        """
+        same = ("latent_dim", "width", "hidden_layers", "initialisation", "shell_amplitude", "film_layers")
+        for name in same:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"its {name} is {theirs}, not {mine}")
+        for mine, theirs in zip(self._shared_weights(), other._shared_weights(), strict=True):
+            mine.assign(theirs)
+        positions = self.initialisation == "positions"
+        boxes = self.box / other.box
+        # Positions are in voxels; the thesis' first layer sees index units, its output grows with the box.
+        self.first_kernel.assign(other.first_kernel * (length_ratio * (boxes if positions else 1.0)))
+        if self.coordinate_grid and other.coordinate_grid and self.box == other.box:
+            self.grid.assign(other.grid)
+        if self.shell_amplitude:
+            shells = np.arange(self.box) * length_ratio
+            log = np.interp(shells, np.arange(other.box), ops.convert_to_numpy(other.log_amplitude))
+            self.log_amplitude.assign(log + math.log(length_ratio) / _AMPLITUDE_SPEED)
+        elif not positions:
+            self.last_kernel.assign(other.last_kernel * (length_ratio / boxes))
+            self.last_bias.assign(other.last_bias * (length_ratio / boxes))
+        else:
+            self.last_kernel.assign(other.last_kernel * length_ratio)
+            self.last_bias.assign(other.last_bias * length_ratio)
+
+    def _shared_weights(self):
+        """All that does not know the box, in a fixed order."""
+        hidden = [*self.kernels, *self.biases, self.last_kernel, self.last_bias]
+        return [self.first_bias, *hidden, self.map_kernel, self.map_bias, self.film_kernel, self.film_bias]
+
     def film(self, z):
         """z ``(b, d)`` → scales and shifts ``(b, films, 2, width)`` (mapping network: dense + leaky ReLU)."""
         hidden = ops.leaky_relu(ops.matmul(z, self.map_kernel) + self.map_bias, negative_slope=0.2)

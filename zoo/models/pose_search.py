@@ -69,18 +69,16 @@ class PoseSearch:
         self.half_plane_index = np.flatnonzero(kept).astype("int32")
         self.half_plane_radius = np.sqrt((self.half_plane**2).sum(1)).astype("float32")
 
-    def search(
-        self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None, model_error=0.0
-    ):
+    def search(self, generator, codes, turn, images, ctf_radial, sigma, cutoff, jitter=None, model_error=0.0):
         """Best pose of each code for each image.
 
         codes ``(k, d)``; turn ``(4,)`` a quaternion; images ``(b, n, n)``; ctf_radial ``(b, rings)``; sigma:
         noise standard deviation; cutoff: largest ring in use (soft edge). jitter ``(b, views·in_plane)`` is
         added to the log-likelihoods before the best pose is taken: with temperature times Gumbel noise the
         pose is a sample of the posterior. model_error: this share of the maps' own power at each ring counts
-        as noise too, that of what the maps do not explain yet. Returns the log-likelihood ratio against pure noise ``(b, k)``,
-        frames ``(b, k, 2, 3)`` (the first two rows of RELION's A) and the content's shifts ``(b, k, 2)`` in
-        pixels.
+        as noise too, that of what the maps do not explain yet. Returns the log-likelihood ratio against pure
+        noise ``(b, k)``, frames ``(b, k, 2, 3)`` (the first two rows of RELION's A) and the content's shifts
+        ``(b, k, 2)`` in pixels.
         """
         rings, half, turns = self.rings, self.in_plane // 2, self.in_plane
         shape = ops.shape(images)
@@ -198,9 +196,7 @@ class PoseSearch:
         weight = self.weights(cutoff, at) * (len(self.half_plane) / points) / (sigma * sigma)
         return -ops.transpose(ops.sum(squared * weight, axis=-1))
 
-    def refine(
-        self, generator, z, frames, shifts, ctf, target, cutoff, at=None, sigma=1.0, model_error=0.0
-    ):
+    def refine(self, generator, z, frames, shifts, ctf, target, cutoff, at=None, sigma=1.0, model_error=0.0):
         """One damped Gauss–Newton step of three rotations and two shifts towards ``target`` (re, im).
 
         Rotations are differentiated by finite differences, shifts exactly. ``at``: indices of the half

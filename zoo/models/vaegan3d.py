@@ -101,6 +101,26 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
             )
         return cls(**values)
 
+    def start_from(self, other: VAEGAN3D) -> list[str]:
+        """Take the weights of another model, of this or another box; lines about what was taken.
+
+        The generator makes the same particle in the new box; the other networks are taken where all their
+        shapes agree. Raises ValueError where the generators differ in more than the box.
+        """
+        lengths = [model.box * model.voxel_size_angstrom for model in (other, self)]
+        for name in ("generator", "generator_average"):
+            getattr(self, name).start_from(getattr(other, name), lengths[0] / lengths[1])
+        taken = ["generator"]
+        for name in ("encoder", "critic", "noise_generator", "camera"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is None or theirs is None:
+                continue
+            shapes = [[tuple(v.shape) for v in part.weights] for part in (mine, theirs)]
+            if shapes[0] == shapes[1]:
+                mine.set_weights(theirs.get_weights())
+                taken.append(name.replace("_", " "))
+        return [f"weights of {', '.join(taken)}"]
+
     def get_config(self):
         """The hyperparameters, as ``__init__`` takes them."""
         return {"name": self.name, **dataclasses.asdict(self.settings)}

@@ -92,26 +92,31 @@ def saved_model_folder(path: Path) -> Path | None:
     return None
 
 
-def load_run_model(path):
-    """The Keras model of a run folder; raises ZooError if it is not one or the model has no latent space."""
+def load_finished(path, model_name=None):
+    """The Keras model that a finished run left; raises ZooError if there is none or another."""
     import keras
 
     from zoo.registry import get_entry
     from zoo.training.run_folder import RunFolder
 
-    run = RunFolder.open(path)
+    run = RunFolder.open(path, model_name)
     get_entry(run.config["model"])  # imports the class, so that Keras knows it
     if not run.model_file.is_file():
         raise ZooError(
             f"{path}: has no {run.model_file.name} yet; let the run finish with zoo-train --resume {path}"
         )
     try:
-        model = keras.saving.load_model(run.model_file, compile=False)
+        return keras.saving.load_model(run.model_file, compile=False)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{run.model_file}: Keras cannot load it ({first_line}); resume the run to write it anew"
         ) from error
+
+
+def load_run_model(path):
+    """The Keras model of a run folder; raises ZooError if it is not one or the model has no latent space."""
+    model = load_finished(path)
     missing = [
         name
         for name in ("encode", "density", "latent_dim", "box", "voxel_size_angstrom", "endpoints")

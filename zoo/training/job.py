@@ -18,6 +18,7 @@ from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
 from zoo.training.run_folder import RunFolder, check_free, free_path
 from zoo.training.settings import TrainSettings
+from zoo.training.start_weights import start_from
 from zoo.training.strategy import Devices, batches_for, pick_devices
 
 _PREVIEW_IMAGES = 16
@@ -40,6 +41,7 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     _set_precision(config["mixed_precision"])
     model, engine = _build(config, info, devices)
+    taken = [] if done or not config.get("start_from") else _start(model, config, devices)
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
         run = RunFolder.create(run.path, config, options.overwrite)
@@ -47,6 +49,8 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
     _introduce(progress, run, info, devices, model, done)
+    for line in taken:
+        progress.say(line)
     if done < plan.steps:
         signal_number = _run_loop(engine, model, run, plan, info, devices, progress, done)
         if signal_number:
@@ -107,6 +111,11 @@ def _build(config: dict[str, Any], info, devices: Devices):
             examples=info.count,
         )
     return model, engine
+
+
+def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
+    with devices.scope():
+        return start_from(model, config["model"], config["start_from"])
 
 
 def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model, done: int) -> None:

@@ -37,6 +37,7 @@ class TrainSettings:
     strategy: str = "auto"
     mixed_precision: bool = False
     resume: Path | None = None
+    start_from: Path | None = None
     sample_every: int | None = None
     checkpoint_every: int | None = None
     log_every: int | None = None
@@ -91,6 +92,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
         **_length(settings, entry, hyperparameters, info.count, batch_size),
         "backend": keras.backend.backend(),
         "mixed_precision": settings.mixed_precision,
+        "start_from": None if settings.start_from is None else str(Path(settings.start_from).resolve()),
         "command": shlex.join(["zoo-train", *sys.argv[1:]]),
     }
     for name, default in INTERVALS.items():
@@ -105,6 +107,8 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
     Raises ZooError where an option contradicts what the run was started with.
     """
+    if settings.start_from is not None:
+        raise ZooError(f"{run}: is a run already; --start-from is for a new one (leave out --resume)")
     fixed = {
         "preset": settings.preset,
         "seed": settings.seed,
