@@ -68,8 +68,12 @@ def test_latent_changes_the_map():
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"initialisation": "positions", "coordinate_grid": False}])
 def test_weights_of_a_smaller_box_make_the_same_particle(options):
-    """Half the voxel size in the same field of view: the same coefficients. Twice the field: half of them."""
-    small, fine, wide = (FourierGenerator(box, 2, width=16, **options) for box in (16, 32, 32))
+    """Half the voxel size in the same field of view: the same coefficients. Twice the field: half of them.
+
+    A wider network says the same, but can learn more.
+    """
+    sizes = ((16, 16), (32, 16), (32, 24))
+    small, fine, wide = (FourierGenerator(box, 2, width=width, **options) for box, width in sizes)
     for generator in (small, fine, wide):
         generator.build()
     fine.start_from(small, 1.0)
@@ -85,7 +89,10 @@ def test_weights_of_a_smaller_box_make_the_same_particle(options):
 
 def test_weights_of_another_network_are_refused():
     narrow, wide = FourierGenerator(16, 2, width=8), FourierGenerator(16, 2, width=16)
-    for generator in (narrow, wide):
+    deep = FourierGenerator(16, 2, width=16, hidden_layers=3)
+    for generator in (narrow, wide, deep):
         generator.build()
-    with pytest.raises(ValueError, match="its width is 8, not 16"):
-        wide.start_from(narrow, 1.0)
+    with pytest.raises(ValueError, match="its width is 16, more than 8"):
+        narrow.start_from(wide, 1.0)
+    with pytest.raises(ValueError, match="its hidden_layers is 3, not 2"):
+        wide.start_from(deep, 1.0)

@@ -117,37 +117,54 @@ class FourierGenerator(Float32Layer):
         """Take another generator's weights, so that the same particle comes out in this box.
 
         ``length_ratio`` is the edge of the other's box over this one's, in Å. Images of both are taken to
-        have noise of variance 1. A trained coordinate grid is taken where the box is the same. Raises
-        ValueError where the networks differ.
+        have noise of variance 1. This network may be wider: units beyond the other's start without a say. A
+        trained coordinate grid is taken where the box is the same. Raises ValueError where the networks
+        differ in more.
         """
-        same = ("latent_dim", "width", "hidden_layers", "initialisation", "shell_amplitude", "film_layers")
-        for name in same:
+        for name in ("latent_dim", "hidden_layers", "initialisation", "shell_amplitude", "film_layers"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise ValueError(f"its {name} is {theirs}, not {mine}")
-        for mine, theirs in zip(self._shared_weights(), other._shared_weights(), strict=True):
-            mine.assign(theirs)
+        if other.width > self.width:
+            raise ValueError(f"its width is {other.width}, more than {self.width}")
         positions = self.initialisation == "positions"
         boxes = self.box / other.box
         # Positions are in voxels; the thesis' first layer sees index units, its output grows with the box.
-        self.first_kernel.assign(other.first_kernel * (length_ratio * (boxes if positions else 1.0)))
+        first = length_ratio * (boxes if positions else 1.0)
+        last = 1.0 if self.shell_amplitude else length_ratio / (1.0 if positions else boxes)
+        self._widen(self.first_kernel, first * other.first_kernel)
+        self._widen(self.first_bias, other.first_bias)
+        for mine, theirs in zip(self.kernels, other.kernels, strict=True):
+            self._widen(mine, theirs, from_hidden=True)
+        for mine, theirs in zip(self.biases, other.biases, strict=True):
+            self._widen(mine, theirs)
+        kernel = np.zeros((self.width, 2), "float32")
+        kernel[: other.width] = last * ops.convert_to_numpy(other.last_kernel)
+        self.last_kernel.assign(kernel)
+        self.last_bias.assign(last * other.last_bias)
+        self.map_kernel.assign(other.map_kernel)
+        self.map_bias.assign(other.map_bias)
+        self._widen(self.film_kernel, other.film_kernel, parts=2 * self.films)
+        self._widen(self.film_bias, other.film_bias, parts=2 * self.films)
         if self.coordinate_grid and other.coordinate_grid and self.box == other.box:
             self.grid.assign(other.grid)
         if self.shell_amplitude:
             shells = np.arange(self.box) * length_ratio
             log = np.interp(shells, np.arange(other.box), ops.convert_to_numpy(other.log_amplitude))
             self.log_amplitude.assign(log + math.log(length_ratio) / _AMPLITUDE_SPEED)
-        elif not positions:
-            self.last_kernel.assign(other.last_kernel * (length_ratio / boxes))
-            self.last_bias.assign(other.last_bias * (length_ratio / boxes))
-        else:
-            self.last_kernel.assign(other.last_kernel * length_ratio)
-            self.last_bias.assign(other.last_bias * length_ratio)
 
-    def _shared_weights(self):
-        """All that does not know the box, in a fixed order."""
-        hidden = [*self.kernels, *self.biases, self.last_kernel, self.last_bias]
-        return [self.first_bias, *hidden, self.map_kernel, self.map_bias, self.film_kernel, self.film_bias]
+    def _widen(self, mine, theirs, parts: int = 1, from_hidden: bool = False) -> None:
+        """Another's weight in the first columns of each part of ours; of ours nothing new reaches those."""
+        ours, theirs = (ops.convert_to_numpy(x) for x in (mine, theirs))
+        new = ours.reshape(*ours.shape[:-1], parts, -1).copy()
+        old = theirs.reshape(*theirs.shape[:-1], parts, -1)
+        width = old.shape[-1]
+        if from_hidden:
+            new[width:, :, :width] = 0.0
+            new[:width, :, :width] = old
+        else:
+            new[..., :width] = old
+        mine.assign(new.reshape(ours.shape))
 
     def film(self, z):
         """z ``(b, d)`` → scales and shifts ``(b, films, 2, width)`` (mapping network: dense + leaky ReLU)."""
