@@ -1,6 +1,8 @@
 """faml through zoo-train: a run, resumed to the same bits, its files, and what is refused."""
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,6 +102,43 @@ def test_resumed_in_an_epoch_it_ends_with_the_same_bits(run, records, tmp_path):
     again, _ = train(TrainSettings(resume=out, epochs=2, strategy="one"))
     states = [checkpoint.read(checkpoint.path_for(r.checkpoints, 9)) for r in (run, again)]
     assert checkpoint.digest(states[0]) == checkpoint.digest(states[1])
+
+
+TWO_CPUS = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from zoo_tools.train import main
+sys.argv[0] = "zoo-train"
+main()
+"""
+
+
+def test_two_replicas_equal_one(run, records, tmp_path):
+    """The sums of an epoch do not depend on how many devices made them."""
+    words = ["--model", "faml", "--data", records, "--epochs", 2, "--batch-size", 4]
+    words += ["--out", tmp_path / "two"]
+    words += ["--strategy", "mirrored", *(f"--set={name}={value}" for name, value in FAST.items())]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_CPUS, *map(str, words)], capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 CPU devices (mirrored)" in done.stdout
+    assert_same_state(run.checkpoints, tmp_path / "two" / "checkpoints")
+
+
+def test_compiled_by_xla_it_learns_the_same(run, records, tmp_path):
+    compiled, _ = train(options(records, tmp_path / "xla", overrides={**FAST, "jit_compile": "on"}))
+    assert_same_state(run.checkpoints, compiled.checkpoints)
+
+
+def assert_same_state(first, second):
+    one, two = (checkpoint.read(checkpoint.latest(folder)) for folder in (first, second))
+    assert one.step == two.step and len(one.arrays) == len(two.arrays)
+    for (name, values), found in zip(one.arrays.items(), two.arrays.values(), strict=True):
+        scale = max(1.0, float(np.abs(values).max()))
+        np.testing.assert_allclose(found, values, rtol=0, atol=1e-5 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _SHARED = {
     # Beyond the paper: without them averages of few subtomograms at SNR 0.01 drown in their own noise.
     "regularise": "fsc",
     "noise": "shells",
+    "jit_compile": "auto",  # XLA for the expectation: from 500 subtomograms on
 }
 PRESETS = {
     "default": dict(_SHARED),
@@ -31,6 +32,7 @@ CHOICES = {
     "mode": ("phase", "magnitude"),
     "regularise": ("none", "fsc"),
     "noise": ("white", "shells"),
+    "jit_compile": ("auto", "on", "off"),
 }
 
 

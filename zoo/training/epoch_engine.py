@@ -6,6 +6,9 @@ import tensorflow as tf
 
 from zoo.training.tensorflow_engine import named_variables
 
+# XLA compiles a step for half a minute and then does it in two thirds of the time.
+_WORTH_COMPILING = 500
+
 
 class EpochEngine:
     """Runs an ``AveragingModel``: ``step(batch)`` adds one batch, and ends the epoch with its last one.
@@ -21,9 +24,14 @@ class EpochEngine:
         model.seed = int(seed)
         self._prepared = None
         self._prepare = tf.function(model.prepare, autograph=False)
-        self._start, self._expect = (
-            tf.function(function, reduce_retracing=True, autograph=False)
-            for function in (self._start_sums, self._expected_sums)
+        # By the size of the data, not by the epochs asked for: a run that goes on keeps its bits.
+        worth = {"on": True, "off": False}.get(model.config["jit_compile"], examples >= _WORTH_COMPILING)
+        self._start = tf.function(self._start_sums, reduce_retracing=True, autograph=False)
+        self._expect = tf.function(
+            self._expected_sums,
+            reduce_retracing=True,
+            autograph=False,
+            jit_compile=True if worth and strategy is None else None,
         )
         self._notices: list[str] = []
 
