@@ -28,7 +28,8 @@ from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
 from zoo.data.shards import PackSettings
 from zoo.metrics.alignment import align_maps
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.gather import embedded_classes, gather_classes
+from zoo.simulate.embedded import embedded_classes
+from zoo.simulate.gather import gather_classes, structure_sources
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 
@@ -64,7 +65,7 @@ def make_set(options, folder: Path):
     if options.structure is None:
         classes = embedded_classes(options.box)
     else:
-        classes = gather_classes([], [options.structure], options.box, options.voxel)
+        classes = gather_classes([], structure_sources([options.structure]), options.box, options.voxel)
     one = ClassMaps(classes.maps[[-1]], classes.voxel_size_angstrom, (classes.names[-1],))
     settings = SubtomogramSettings(options.count, snr=options.snr, seed=1)
     simulate_subtomograms(one, folder / "set", settings)

@@ -18,7 +18,7 @@ from zoo.data.shards import PackSettings
 from zoo.data.subtomograms import read_subtomograms
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 

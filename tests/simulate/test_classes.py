@@ -7,8 +7,8 @@ from zoo.data.mrc import write_volume
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import StructureSource, classes_from_structures
-from zoo.simulate.embedded import embedded_maps
-from zoo.simulate.gather import embedded_classes, gather_classes, structure_sources
+from zoo.simulate.embedded import embedded_classes, embedded_maps
+from zoo.simulate.gather import gather_classes, structure_sources
 
 
 @pytest.fixture

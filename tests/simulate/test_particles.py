@@ -9,7 +9,7 @@ import pytest
 from zoo.data.images import ImageReader
 from zoo.data.particles import read_particles
 from zoo.errors import ZooError
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.particles import calibrate, simulate_particles
 from zoo.simulate.settings import ParticleSettings
 
@@ -161,7 +161,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(classes, tmp_path):
     # a limit on the size of files stands in for the disk: the write fails in the same place
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from zoo.simulate.gather import embedded_classes\n"
+        "from zoo.simulate.embedded import embedded_classes\n"
         "from zoo.simulate.particles import simulate_particles\n"
         "from zoo.simulate.settings import ParticleSettings\n"
         "from zoo.errors import ZooError\n"
@@ -187,7 +187,7 @@ def test_progress_reaches_the_end(classes, tmp_path):
 def test_memory_does_not_grow_with_the_count(tmp_path):
     code = (
         "import resource, sys\n"
-        "from zoo.simulate.gather import embedded_classes\n"
+        "from zoo.simulate.embedded import embedded_classes\n"
         "from zoo.simulate.particles import simulate_particles\n"
         "from zoo.simulate.settings import ParticleSettings\n"
         "simulate_particles(embedded_classes(64), sys.argv[1], ParticleSettings(int(sys.argv[2])))\n"

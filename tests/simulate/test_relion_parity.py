@@ -8,7 +8,8 @@ import pytest
 
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.gather import embedded_classes, gather_classes
+from zoo.simulate.embedded import embedded_classes
+from zoo.simulate.gather import gather_classes
 from zoo.simulate.particles import simulate_particles
 from zoo.simulate.settings import ParticleSettings
 

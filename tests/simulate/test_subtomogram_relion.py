@@ -12,7 +12,7 @@ from zoo.data.star_blocks import write_star_blocks
 from zoo.data.wedge import wedge_mask
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.imaging import TiltImager
 from zoo.simulate.poses import draw_poses, euler_of
 from zoo.simulate.reconstruct import TiltReconstructor

@@ -11,8 +11,7 @@ from zoo.data.star_blocks import read_star_blocks
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.embedded import embedded_maps
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes, embedded_maps
 from zoo.simulate.poses import draw_poses, principal_axis, turn_onto
 from zoo.simulate.reconstruct import TiltReconstructor, full_transform
 from zoo.simulate.rotate import Rotator

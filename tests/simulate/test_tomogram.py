@@ -9,7 +9,7 @@ from zoo.data.volumes import VolumeReader
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.project import Projector
 from zoo.simulate.rotate import Rotator
 from zoo.simulate.slab import back_project, project_slab

@@ -13,7 +13,7 @@ from zoo.data.shards import PackSettings
 from zoo.metrics.fsc import fsc
 from zoo.models.faml import Faml
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 from zoo.training.average_results import write_results

@@ -13,7 +13,7 @@ from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
 from zoo.data.shards import PackSettings
 from zoo.data.subtomograms import read_subtomograms
 from zoo.errors import ZooError
-from zoo.simulate.gather import embedded_classes
+from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 from zoo.training import checkpoint

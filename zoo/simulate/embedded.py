@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.simulate.classes import ClassMaps, check_box
 
 EMBEDDED_EXTENT_ANGSTROM = 320.0
 """Edge of the box that the embedded particles fit into with room for shifts; voxel = this / box."""
@@ -53,6 +54,13 @@ def embedded_maps(box: int = 32, voxel_size_angstrom: float | None = None) -> np
     return (maps / maps.max()).astype(np.float32)
 
 
+def embedded_classes(box: int, pixel_size_angstrom: float | None = None) -> ClassMaps:
+    """The three synthetic assembly intermediates; without a pixel size they fill two thirds of the box."""
+    check_box(box)
+    pixel_size_angstrom = pixel_size_angstrom or EMBEDDED_EXTENT_ANGSTROM / box
+    return ClassMaps(embedded_maps(box, pixel_size_angstrom), pixel_size_angstrom, EMBEDDED_CLASSES)
+
+
 def embedded_dataset(
     box: int = 32,
     count_per_class: int = 3000,
@@ -72,7 +80,6 @@ def embedded_dataset(
     from zoo.data.info import INFO_NAME
     from zoo.data.pack import pack_particles
     from zoo.data.shards import PackSettings
-    from zoo.simulate.gather import embedded_classes
     from zoo.simulate.particles import simulate_particles
     from zoo.simulate.settings import ParticleSettings
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps, StructureSource, classes_from_maps, classes_from_structures
+from zoo.simulate.embedded import embedded_classes
 
 _STRUCTURE_BOX = 64
 _EMBEDDED_BOX = 32
@@ -59,16 +60,6 @@ def gather_classes(
         )
         classes = classes + models if classes else models
     return classes or embedded_classes(box or _EMBEDDED_BOX, pixel_size_angstrom)
-
-
-def embedded_classes(box: int, pixel_size_angstrom: float | None = None) -> ClassMaps:
-    """The three synthetic assembly intermediates; without a pixel size they fill two thirds of the box."""
-    from zoo.simulate.classes import check_box
-    from zoo.simulate.embedded import EMBEDDED_CLASSES, EMBEDDED_EXTENT_ANGSTROM, embedded_maps
-
-    check_box(box)
-    pixel_size_angstrom = pixel_size_angstrom or EMBEDDED_EXTENT_ANGSTROM / box
-    return ClassMaps(embedded_maps(box, pixel_size_angstrom), pixel_size_angstrom, EMBEDDED_CLASSES)
 
 
 def _chain_lists(option, lists, count):
