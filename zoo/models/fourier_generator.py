@@ -149,9 +149,14 @@ class FourierGenerator(Float32Layer):
         if self.coordinate_grid and other.coordinate_grid and self.box == other.box:
             self.grid.assign(other.grid)
         if self.shell_amplitude:
-            shells = np.arange(self.box) * length_ratio
-            log = np.interp(shells, np.arange(other.box), ops.convert_to_numpy(other.log_amplitude))
-            self.log_amplitude.assign(log + math.log(length_ratio) / _AMPLITUDE_SPEED)
+            self.log_amplitude.assign(self._amplitude_of(other, length_ratio))
+
+    def _amplitude_of(self, other, length_ratio):
+        """Another's log amplitudes at our shells; beyond its reach, where it learned nothing, hardly any."""
+        log = ops.convert_to_numpy(other.log_amplitude)
+        shells, reach = np.arange(self.box) * length_ratio, other.box // 2 - 3
+        known = np.interp(np.minimum(shells, reach), np.arange(other.box), log)
+        return known + (math.log(length_ratio) + np.where(shells > reach, _FAINT, 0.0)) / _AMPLITUDE_SPEED
 
     def _widen(self, mine, theirs, parts: int = 1, from_hidden: bool = False) -> None:
         """Another's weight in the first columns of each part of ours; of ours nothing new reaches those."""
@@ -236,6 +241,7 @@ class FourierGenerator(Float32Layer):
         }
 
 
+_FAINT = math.log(0.2)
 _AMPLITUDE_SPEED = 3.0
 """The amplitudes are exp(speed·weight): Adam moves them this many times faster than other weights."""
 
