@@ -146,6 +146,7 @@ def assert_same_state(first, second):
     [
         ({"overrides": {"classes": "10"}}, "holds 9 subtomograms, too few for classes=10"),
         ({"steps": 5}, "trained by whole epochs; give --epochs"),
+        ({"start_from": "run"}, "faml starts from maps; give --set references"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
         ({"model": "vaegan3d", "overrides": {}, "epochs": None}, "vaegan3d is trained on 2D particle images"),
         ({"data": None}, "needs subtomograms"),

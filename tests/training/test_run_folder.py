@@ -195,6 +195,7 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path, train_in_process, fi
     run, _ = train_in_process(
         out=tmp_path / "next", steps=1, seed=5, start_from=finished.path, overrides={"rate": "0.0"}
     )
+    assert checkpoint.steps_in(run.checkpoints) == [1]  # steps are counted anew
     before, after = _matrices(finished), _matrices(run)
     assert len(before) == len(after) == 4
     for ours, theirs in zip(after, before, strict=True):

@@ -12,16 +12,18 @@ from zoo.models.averaging import AveragingModel
 from zoo.models.averaging_config import PRESETS
 from zoo.registry import register
 
-_PAPER = "Zhao et al., Bioinformatics 34 (2018) i227"
+_SHARED = {
+    "presets": PRESETS,
+    "default_preset": "default",
+    "input_kind": "subtomograms",
+    "paper": "Zhao et al., Bioinformatics 34 (2018) i227",
+}
 
 
 @register(
     "faml",
-    presets=PRESETS,
-    default_preset="default",
-    input_kind="subtomograms",
     summary="averages and classifies subtomograms: fast alignment and maximum likelihood",
-    paper=_PAPER,
+    **_SHARED,
 )
 @keras.saving.register_keras_serializable(package="zoo")
 class Faml(AveragingModel):
@@ -30,11 +32,8 @@ class Faml(AveragingModel):
 
 @register(
     "fa",
-    presets=PRESETS,
-    default_preset="default",
-    input_kind="subtomograms",
     summary="averages subtomograms by their single best alignment (the baseline of faml)",
-    paper=_PAPER,
+    **_SHARED,
 )
 @keras.saving.register_keras_serializable(package="zoo")
 class FastAlignment(AveragingModel):

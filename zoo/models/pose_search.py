@@ -90,9 +90,10 @@ class PoseSearch:
         maps = codes.shape[0]
         bank_re = ops.reshape(bank_re, (maps, self.views, rings, half))
         bank_im = ops.reshape(bank_im, (maps, self.views, rings, half))
-        weight = (ops.sigmoid((cutoff + 0.5 - self.radius) * 4.0)[:, None] * self.area) / (
-            sigma * sigma + model_error * self._expected_power(bank_re, bank_im, ctf_radial)[:, None]
-        )
+        variance = sigma * sigma
+        if model_error:
+            variance += model_error * self._expected_power(bank_re, bank_im, ctf_radial)[:, None]
+        weight = ops.sigmoid((cutoff + 0.5 - self.radius) * 4.0)[:, None] * self.area / variance
         # Twice the weight: the log-likelihood ratio is 2·Re⟨image, slice⟩ − ‖slice‖².
         scale = ops.reshape(2.0 * ctf_radial[:, :, None] * weight[None], (-1, rings * half))
         re, im = (re * scale)[:, None], (im * scale)[:, None]
@@ -203,12 +204,11 @@ class PoseSearch:
         plane's points to look at (default all); ctf and target are given for all. ``model_error`` as
         `search`'s; without it ``sigma`` does not matter.
         """
-        step_rad = _STEP_RAD
         if at is not None:
             ctf, target = ops.take(ctf, at, axis=1), [ops.take(part, at, axis=1) for part in target]
         plane = self.half_plane if at is None else self.half_plane[at]
         mask = self.weights(cutoff, at)
-        turned = [frames] + [_rotated(frames, axis, step_rad) for axis in range(3)]
+        turned = [frames] + [_rotated(frames, axis, _STEP_RAD) for axis in range(3)]
         stacked = ops.concatenate(turned, axis=0)
         re, im = self.slices(
             generator,
@@ -222,8 +222,8 @@ class PoseSearch:
         if model_error:
             power = self._ring_power(re[0], im[0], at)
             mask = mask * ops.sqrt(sigma * sigma / (sigma * sigma + model_error * power))
-        columns_re = [(re[i] - re[0]) / step_rad for i in (1, 2, 3)]
-        columns_im = [(im[i] - im[0]) / step_rad for i in (1, 2, 3)]
+        columns_re = [(re[i] - re[0]) / _STEP_RAD for i in (1, 2, 3)]
+        columns_im = [(im[i] - im[0]) / _STEP_RAD for i in (1, 2, 3)]
         for axis in range(2):
             slope = (2.0 * math.pi / self.box) * plane[:, axis]
             columns_re.append(im[0] * slope)

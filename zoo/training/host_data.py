@@ -13,19 +13,24 @@ def has_tensorflow() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
+def pipeline_of(info):
+    """The function that makes the tf.data batches of this kind of records."""
+    if info.kind == "subtomograms":
+        from zoo.data.subtomogram_pipeline import subtomogram_batches
+
+        return subtomogram_batches
+    from zoo.data.pipeline import particle_batches
+
+    return particle_batches
+
+
 def training_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[dict[str, np.ndarray]]:
     """Endless shuffled batches from ``start_step`` on, keys as ``zoo.data.pipeline.particle_batches``.
 
     Of subtomograms: epochs that see each exactly once, ``zoo.data.subtomogram_pipeline``.
     """
-    if info.kind == "subtomograms":
-        from zoo.data.subtomogram_pipeline import subtomogram_batches
-
-        return subtomogram_batches(info, batch_size, seed, start_step).as_numpy_iterator()
-    if has_tensorflow():
-        from zoo.data.pipeline import particle_batches
-
-        return particle_batches(info, batch_size, seed, start_step).as_numpy_iterator()
+    if has_tensorflow() or info.kind == "subtomograms":
+        return pipeline_of(info)(info, batch_size, seed, start_step).as_numpy_iterator()
     from zoo.data.numpy_reader import numpy_batches
 
     return iter(numpy_batches(info, batch_size, seed, start_step))

@@ -41,7 +41,7 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     _set_precision(config["mixed_precision"])
     model, engine = _build(config, info, devices)
-    taken = [] if done or not config.get("start_from") else _start(model, config, devices)
+    taken = [] if done else _start(model, config, devices)
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
         run = RunFolder.create(run.path, config, options.overwrite)
@@ -100,8 +100,6 @@ def _build(config: dict[str, Any], info, devices: Devices):
     keras.utils.set_random_seed(config["seed"])
     with devices.scope():
         model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
-        if getattr(model, "by_epochs", False):
-            set_given_maps(model)
         model.compile()
         engine = get_engine(
             model,
@@ -114,7 +112,12 @@ def _build(config: dict[str, Any], info, devices: Devices):
 
 
 def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
+    """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
     with devices.scope():
+        if getattr(model, "by_epochs", False):
+            set_given_maps(model)
+        if not config.get("start_from"):
+            return []
         return start_from(model, config["model"], config["start_from"])
 
 

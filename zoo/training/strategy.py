@@ -175,10 +175,7 @@ def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: 
         )
     if keras.backend.backend() != "tensorflow":
         return host_data.training_batches(info, batch_size, seed, start_step)
-    if info.kind == "subtomograms":
-        from zoo.data.subtomogram_pipeline import subtomogram_batches as stream
-    else:
-        from zoo.data.pipeline import particle_batches as stream
+    stream = host_data.pipeline_of(info)
 
     if devices.strategy is None:
         return iter(stream(info, batch_size, seed, start_step))
