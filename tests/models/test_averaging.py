@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from zoo.errors import ZooError
 from zoo.models.averaging_config import fold_of
 from zoo.models.faml import Faml, FastAlignment
+from zoo.ops.coverage import seen_before
 
 BOX, COUNT = 16, 12
 SETTINGS = {"box": BOX, "voxel_size_angstrom": 10.0, "candidates": 4, "step_deg": 25.0, "max_radius": 6}
@@ -206,6 +207,37 @@ def test_similarity_holds_classes_together_and_lets_go(truth):
     assert held[2] > 3.0 * held[0], held
 
 
+def test_coverage_prefers_the_pose_that_sees_what_few_have_seen():
+    # Five beads about y: the candidates are turns of 72 degrees, alike but for what the wedge leaves of them.
+    axis = np.arange(BOX) - BOX // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    angles = 2 * np.pi / 5 * np.arange(5) + 0.4
+    ring = sum(
+        np.exp(-((x - 4.5 * np.cos(a)) ** 2 + (z - 4.5 * np.sin(a)) ** 2 + y**2) / 3.5) for a in angles
+    )
+    wedge = (np.abs(z) <= np.tan(np.radians(40)) * np.abs(x)).astype("float32")
+    noise = np.random.default_rng(5).normal(0, 0.2, ring.shape)
+    spectrum = np.fft.fftn(ring + noise) * np.fft.ifftshift(wedge)
+    volume = np.fft.ifftn(spectrum).real.astype("float32")[None, ..., None]
+
+    def chosen(epoch):
+        model = Faml(**{**SETTINGS, "candidates": 10}, classes=1)
+        model.set_references(ring[None].astype("float32"))
+        model.sigma2.assign(np.full(model.sigma2.shape, 0.04))
+        model.iteration.assign(epoch)
+        # the average holds what one subtomogram as it lies has seen
+        model.density.assign(2.0 * model.ball.take(wedge[None]))
+        prepared = model.prepare()
+        found = model.poses(volume, wedge[None], prepared)
+        seen = seen_before(
+            model.ball, np.array(prepared["density"]), np.array(found["wedge"]), found["rotations"], 6
+        )
+        return float(np.sum(np.array(found["weights"]) * np.array(seen)))
+
+    early, late = chosen(1), chosen(7)
+    assert early < 0.75 * late, (early, late)
+
+
 def test_mask_cuts_the_averages(truth):
     model = started(Faml, truth, mask="given")
     mask = np.zeros((BOX,) * 3, "float32")
@@ -249,6 +281,7 @@ def test_every_variable_is_in_the_checkpoint_once(referenced):
         ({"max_radius": 9}, "expected 4 to 7"),
         ({"symmetry": "D7"}, "symmetry=D7"),
         ({"similarity": -1.0}, "similarity=-1.0"),
+        ({"coverage": -0.5}, "coverage=-0.5"),
         ({"box": 15}, "even box"),
     ],
 )

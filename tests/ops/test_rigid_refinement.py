@@ -55,8 +55,11 @@ def test_correlation_is_the_equation_written_out():
         x, t = transform(noisy, FREQUENCY), transform(blobs(other, moved), FREQUENCY)
         expected = (weight * x * t.conj()).sum().real
         expected /= np.sqrt((weight * np.abs(x) ** 2).sum() * (weight * np.abs(t) ** 2).sum())
-        gram = refinement.gram_matrix(observation(noisy, WEDGE, masks), *pose(other, moved))
-        assert float(refinement.correlation(gram)[0, 0, 0]) == pytest.approx(expected, abs=2e-3)
+        view = observation(noisy, WEDGE, masks)
+        found = float(refinement.correlation(refinement.gram_matrix(view, *pose(other, moved)))[0, 0, 0])
+        assert found == pytest.approx(expected, abs=2e-3)
+        alone = float(refinement.correlation_at(view, *pose(other, moved))[0, 0, 0])
+        assert alone == pytest.approx(found, abs=1e-5)
 
 
 def test_inner_products_with_derivatives_are_finite_differences():

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.models import averaging_config
-from zoo.ops import cyclic_symmetry, expectation, fourier, maximisation, posteriors, voronoi
+from zoo.models import average_figures, averaging_config
+from zoo.models.average_update import AverageUpdate
+from zoo.ops import coverage, expectation, fourier, maximisation, posteriors, voronoi
 from zoo.ops.half_ball import HalfBall
 from zoo.ops.match_settings import MatchSettings
 from zoo.ops.rotational_matching import UNUSED_SCORE, match, prepare_templates
@@ -43,6 +44,7 @@ class AveragingModel(keras.Model):
         self.box, self.classes = self.config["box"], self.config["classes"]
         self.voxel_size_angstrom = float(voxel_size_angstrom)
         self.ball = HalfBall(self.box, self.config["max_radius"])
+        self.update = AverageUpdate(self.ball, self.config)
         self.match_settings = MatchSettings(
             box=self.box,
             mode=self.config["mode"],
@@ -70,6 +72,7 @@ class AveragingModel(keras.Model):
         self.started = state("has_references", (), dtype="int32")
         self.average = [state(f"average_{part}", (k, j)) for part in ("re", "im")]
         self.halves = [state(f"half_{part}", (2, k, j)) for part in ("re", "im")]
+        self.density = state("density", (k, j), "ones")
         self.alpha = state("alpha", (k,), keras.initializers.Constant(1.0 / k))
         self.sigma2 = state("sigma2", (s,), "ones")
         self.zeta = state("zeta", (), keras.initializers.Constant(float(self.box)))
@@ -128,7 +131,17 @@ class AveragingModel(keras.Model):
         """What all batches of an epoch share: templates to match and tables to sample averages from."""
         maps = self.average_maps()
         re, im = self.ball.to_volume(*(ops.convert_to_tensor(part) for part in self.average))
-        return {"match": prepare_templates(self.match_settings, (re, im)), "zoomed": self.ball.zoomed(maps)}
+        prepared = {
+            "match": prepare_templates(self.match_settings, (re, im)),
+            "zoomed": self.ball.zoomed(maps),
+        }
+        if self.config["coverage"]:
+            density = ops.convert_to_tensor(self.density)
+            prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
+            passed = ops.cast(ops.convert_to_tensor(self.iteration) - 1, "float32")
+            left = ops.maximum(1.0 - passed / max(self.config["coverage_epochs"], 1), 0.0)
+            prepared["coverage"] = self.config["coverage"] * left
+        return prepared
 
     def average_maps(self):
         """Averages as real maps ``(k, n, n, n)``."""
@@ -161,6 +174,12 @@ class AveragingModel(keras.Model):
         evidence = posteriors.log_evidence(
             distance, shifts, ops.convert_to_tensor(self.alpha), ops.convert_to_tensor(self.zeta)
         )
+        if "density" in prepared:
+            # In units of what the best pose explains: by as much the poses that others took are favoured.
+            explained = ops.maximum(-0.5 * ops.min(distance, axis=(1, 2), keepdims=True), 0.0)
+            radius = self.match_settings.refine_radius
+            seen = coverage.seen_before(self.ball, prepared["density"], observed["wedge"], rotations, radius)
+            evidence = evidence - prepared["coverage"] * explained * (seen - 1.0)
         used = scores > 0.5 * UNUSED_SCORE
         shares = voronoi.voronoi_weights(rotations, shifts, used, self.points)
         weights, likelihood = posteriors.posterior_weights(evidence, shares)
@@ -239,19 +258,21 @@ class AveragingModel(keras.Model):
     def m_step(self):
         """New averages, α, σ², ζ and FSC from the epoch's sums, which are emptied (equations 10–13)."""
         total = {name: ops.convert_to_tensor(variable) for name, variable in self.sums.items()}
-        first = int(ops.convert_to_numpy(self.iteration)) == 0
-        total.update(self._symmetrised(total))
-        current = [ops.convert_to_tensor(part) for part in self.average]
-        if first:
-            current = [ops.zeros_like(part) for part in current]
-        halves = self._half_averages(total)
-        self.fsc.assign(maximisation.shell_correlation(*halves, self.ball.shell_table))
+        epoch = int(ops.convert_to_numpy(self.iteration))
+        first, table, per_shell = epoch == 0, self.ball.shell_table, self.ball.per_shell
+        mask = ops.convert_to_tensor(self.mask)
+        total.update(self.update.symmetrised(total))
+        halves = self.update.halves(total, mask)
+        self.fsc.assign(maximisation.shell_correlation(*halves, table))
         for variable, *parts in zip(self.halves, *halves, strict=True):
             variable.assign(ops.stack(parts))
         if not (first and int(ops.convert_to_numpy(self.started))):
             whole = {name: ops.sum(total[name], axis=0) for name in ("re", "im", "weights")}
-            whole, members = self._held_together(whole, total["members"])
-            average = self._average(whole, current, members, self._filter(whole["weights"]))
+            self.density.assign(coverage.relative_density(whole["weights"], table, per_shell))
+            whole, members = self.update.held_together(whole, total["members"], epoch)
+            current = [ops.convert_to_tensor(part) * (0.0 if first else 1.0) for part in self.average]
+            fsc = ops.convert_to_tensor(self.fsc)
+            average = self.update.averages(whole, current, members, fsc, mask)
             for variable, value in zip(self.average, average, strict=True):
                 variable.assign(value)
         self.sigma2.assign(
@@ -260,7 +281,7 @@ class AveragingModel(keras.Model):
                 total["seen"],
                 total["count"],
                 ops.convert_to_tensor(self.sigma2) * (0.0 if first else 1.0),
-                self.ball.per_shell if not first else total["seen"] / ops.maximum(total["count"], 1.0),
+                per_shell if not first else total["seen"] / ops.maximum(total["count"], 1.0),
                 self.config["noise"] == "white",
             )
         )
@@ -272,86 +293,13 @@ class AveragingModel(keras.Model):
         for variable in self.sums.values():
             variable.assign(ops.zeros_like(variable))
 
-    def _held_together(self, whole, members):
-        """Sums and members with a share of all classes in each: less in every epoch, then none."""
-        epoch, last = int(ops.convert_to_numpy(self.iteration)), self.config["similarity_epochs"]
-        strength = self.config["similarity"] * max(0.0, 1.0 - max(epoch - 1, 0) / max(last, 1))
-        if not strength:
-            return whole, members
-        held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
-        return held, members * (1.0 + strength)
-
-    def _half_averages(self, total):
-        """Averages of the two half sets, unfiltered but for empty frequencies."""
-        halves = []
-        for half in (0, 1):
-            part = {name: total[name][half] for name in ("re", "im", "weights")}
-            mean = [self._weighted(part[name], part["weights"]) for name in ("re", "im")]
-            halves.append(self._masked(mean))
-        return halves
-
-    def _weighted(self, sums, weights, missing=0.0):
-        table, count = self.ball.shell_table, self.ball.per_shell
-        return maximisation.weighted_averages(sums, weights, table, count, missing)
-
-    def _filter(self, weights):
-        if self.config["regularise"] == "none":
-            return None
-        fsc = ops.convert_to_tensor(self.fsc)
-        return maximisation.wiener_weights(fsc, weights, self.ball.shell_table, self.ball.per_shell)
-
-    def _average(self, whole, current, members, wiener):
-        if wiener is None:
-            new = [
-                maximisation.filled_averages(whole[part], whole["weights"], old, members)
-                for part, old in zip(("re", "im"), current, strict=True)
-            ]
-        else:
-            new = [self._weighted(whole[part], whole["weights"], wiener) for part in ("re", "im")]
-        return self._masked(new)
-
-    def _masked(self, parts):
-        if not self.config["mask"]:
-            return parts
-        return self.ball.of_maps(self.ball.to_maps(*parts) * ops.convert_to_tensor(self.mask))
-
-    def _symmetrised(self, total):
-        """Sums averaged over the turns of a cyclic group about z."""
-        fold = averaging_config.fold_of(self.config["symmetry"])
-        return {} if fold == 1 else cyclic_symmetry.symmetrised(self.ball, total, fold)
-
     def figures(self):
         """The state in numbers, by name: what metrics.csv holds."""
-        sigma2 = ops.convert_to_numpy(self.sigma2)[1:]
-        figures = {
-            "epoch": float(ops.convert_to_numpy(self.iteration)) - 1.0,
-            "log_likelihood": float(ops.convert_to_numpy(self.log_likelihood)),
-            "sigma": float(np.sqrt(np.average(sigma2, weights=self.ball.per_shell[1:]))),
-            "zeta_voxels": float(ops.convert_to_numpy(self.zeta)),
-        }
-        for k, (share, curve) in enumerate(
-            zip(ops.convert_to_numpy(self.alpha), ops.convert_to_numpy(self.fsc), strict=True)
-        ):
-            figures[f"alpha_{k + 1}"] = float(share)
-            figures[f"fsc_{k + 1}"] = float(np.mean(curve[1:]))
-            figures[f"resolution_angstrom_{k + 1}"] = self.resolution_angstrom(curve)
-        return figures
-
-    def resolution_angstrom(self, curve):
-        """Where an FSC ``(s,)`` first falls below 0.143, in Å; the box where no shell is above."""
-        below = np.flatnonzero(np.asarray(curve)[1:] < 0.143)
-        shell = int(below[0]) if len(below) else self.ball.radius
-        return self.box * self.voxel_size_angstrom / max(shell, 1)
+        return average_figures.figures(self)
 
     def notices(self):
         """One line for each class that has lost nearly all its subtomograms."""
-        shares = ops.convert_to_numpy(self.alpha)
-        least = 0.1 / self.classes
-        return [
-            f"class {k + 1} holds {share:.1%} of the subtomograms: it is empty or collapsing"
-            for k, share in enumerate(shares)
-            if share < least
-        ]
+        return average_figures.notices(self)
 
     def preview(self, batch):
         """Averages and FSC curves for the run folder's samples."""

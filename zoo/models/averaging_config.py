@@ -19,6 +19,9 @@ _SHARED = {
     "references": "",
     "similarity": 0.0,  # classes are held together by as much at first; 0: not at all
     "similarity_epochs": 5,  # and no longer than that
+    # Beyond the paper: poses that see what few others see are preferred at first.
+    "coverage": 0.5,
+    "coverage_epochs": 6,
     # Beyond the paper: without them averages of few subtomograms at SNR 0.01 drown in their own noise.
     "regularise": "fsc",
     "noise": "shells",
@@ -26,7 +29,14 @@ _SHARED = {
 }
 PRESETS = {
     "default": dict(_SHARED),
-    "paper": {**_SHARED, "mode": "magnitude", "candidates": 50, "regularise": "none", "noise": "white"},
+    "paper": {
+        **_SHARED,
+        "mode": "magnitude",
+        "candidates": 50,
+        "coverage": 0.0,
+        "regularise": "none",
+        "noise": "white",
+    },
 }
 CHOICES = {
     "mode": ("phase", "magnitude"),
@@ -45,7 +55,7 @@ def checked(config: dict) -> dict:
     for name in ("classes", "batch_size"):
         if config[name] < 1:
             raise ZooError(f"{name}={config[name]}: expected 1 or more")
-    for name in ("similarity", "similarity_epochs"):
+    for name in ("similarity", "similarity_epochs", "coverage", "coverage_epochs"):
         if config[name] < 0:
             raise ZooError(f"{name}={config[name]}: expected 0 or more")
     if not 1 <= config["candidates"] <= 50:

@@ -40,10 +40,13 @@ class Observation:
 
 def correlation(gram):
     """Constrained correlation ``(...)`` in [−1, 1] from a Gram matrix; 0 where nothing is observed."""
-    power_t, power_x = gram[..., 0, 0], gram[..., 7, 7]
+    return _normalised(gram[..., 0, 7], gram[..., 0, 0], gram[..., 7, 7])
+
+
+def _normalised(inner, power_t, power_x):
     seen = ops.logical_and(power_t > _TINY, power_x > _TINY)
     power_t, power_x = (ops.where(seen, power, 1.0) for power in (power_t, power_x))
-    return ops.where(seen, gram[..., 0, 7], 0.0) / (ops.sqrt(power_t) * ops.sqrt(power_x))
+    return ops.where(seen, inner, 0.0) / (ops.sqrt(power_t) * ops.sqrt(power_x))
 
 
 def turned_templates(view, rotations):
@@ -74,12 +77,7 @@ def gram_matrix(view, rotations, shifts):
     Order: template, small turns about its own x, y, z, shifts along x, y, z, subtomogram.
     """
     turned, re, im, slope_re, slope_im, weight = turned_templates(view, rotations)
-    x_re, x_im = (part[:, None, None, :] for part in (view.x_re, view.x_im))
-    # The subtomogram is moved back, which spares moving the template and its derivatives.
-    phase = (2.0 * np.pi / view.n * view.frequency.T).astype("float32")
-    angle = ops.matmul(shifts, phase)
-    cosine, sine = ops.cos(angle), ops.sin(angle)
-    x_re, x_im = x_re * cosine - x_im * sine, x_re * sine + x_im * cosine
+    x_re, x_im, phase = _moved_back(view, shifts)
     # T(k)·exp(−2πi·k·t/n): its derivative by t is −2πi·k/n times it
     re, im, x_re, x_im = (part[..., None, :] for part in (re, im, x_re, x_im))
     rows_re = ops.concatenate([re, _cross(slope_re, turned), im * phase, x_re], axis=-2)
@@ -88,6 +86,26 @@ def gram_matrix(view, rotations, shifts):
     rows = ops.concatenate([rows_re, rows_im], axis=-1)
     weight = ops.concatenate([weight, weight], axis=-1)[..., None, :]
     return ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2))
+
+
+def correlation_at(view, rotations, shifts):
+    """As ``correlation(gram_matrix(...))``, without the derivatives that make up most of its cost."""
+    _, re, im, _, _, weight = turned_templates(view, rotations)
+    x_re, x_im, _ = _moved_back(view, shifts)
+    inner, power_t, power_x = (
+        ops.sum(weight * product, axis=-1)
+        for product in (re * x_re + im * x_im, re * re + im * im, x_re * x_re + x_im * x_im)
+    )
+    return _normalised(inner, power_t, power_x)
+
+
+def _moved_back(view, shifts):
+    """The subtomogram moved back, which spares moving templates and derivatives: re, im, phase per voxel."""
+    x_re, x_im = (part[:, None, None, :] for part in (view.x_re, view.x_im))
+    phase = (2.0 * np.pi / view.n * view.frequency.T).astype("float32")
+    angle = ops.matmul(shifts, phase)
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    return x_re * cosine - x_im * sine, x_re * sine + x_im * cosine, phase
 
 
 def template_starts(rotations, size):
@@ -101,19 +119,26 @@ def refine(view, rotations, shifts, steps, largest_shift):
     A step that does not raise the correlation is undone and damped more. largest_shift: voxels per step.
     """
     gram = gram_matrix(view, rotations, shifts)
-    damping = ops.full_like(gram[..., 0, 0], _DAMPING)
-    for _ in range(steps):
+    score = correlation(gram)
+    damping = ops.full_like(score, _DAMPING)
+    for left in reversed(range(steps)):
         turn, move = _step(ops.stop_gradient(gram), damping)
         turn, move = _at_most(turn, _LARGEST_TURN), _at_most(move, largest_shift)
         new_rotations = ops.matmul(rotations, turn_matrix(turn))
         new_shifts = shifts + move
-        new_gram = gram_matrix(view, new_rotations, new_shifts)
-        better = correlation(new_gram) > correlation(gram)
+        if left:
+            new_gram = gram_matrix(view, new_rotations, new_shifts)
+            new_score = correlation(new_gram)
+        else:
+            new_score = correlation_at(view, new_rotations, new_shifts)
+        better = new_score > score
         rotations = ops.where(better[..., None, None], new_rotations, rotations)
         shifts = ops.where(better[..., None], new_shifts, shifts)
-        gram = ops.where(better[..., None, None], new_gram, gram)
-        damping = ops.where(better, damping * 0.3, damping * 10.0)
-    return rotations, shifts, correlation(gram)
+        score = ops.where(better, new_score, score)
+        if left:
+            gram = ops.where(better[..., None, None], new_gram, gram)
+            damping = ops.where(better, damping * 0.3, damping * 10.0)
+    return rotations, shifts, score
 
 
 def turn_matrix(vector):

@@ -1,0 +1,62 @@
+"""The maximisation of ``faml`` and ``fa``: averages and half averages from an epoch's sums."""
+
+from __future__ import annotations
+
+from zoo.models.averaging_config import fold_of
+from zoo.ops import cyclic_symmetry, maximisation
+
+
+class AverageUpdate:
+    """Averages on a `HalfBall` under the settings of ``averaging_config``.
+
+    Sums are dicts of ``re``, ``im`` and ``weights`` ``(2, k, j)`` by half set, or ``(k, j)``; averages
+    (re, im) ``(k, j)``; mask ``(n, n, n)``.
+    """
+
+    def __init__(self, ball, config):
+        self.ball, self.config = ball, config
+
+    def symmetrised(self, sums):
+        """Sums averaged over the turns of a cyclic group about z."""
+        fold = fold_of(self.config["symmetry"])
+        return {} if fold == 1 else cyclic_symmetry.symmetrised(self.ball, sums, fold)
+
+    def halves(self, sums, mask):
+        """Averages of the two half sets, unfiltered but for empty frequencies."""
+        halves = []
+        for half in (0, 1):
+            weights = sums["weights"][half]
+            mean = [self._weighted(sums[name][half], weights) for name in ("re", "im")]
+            halves.append(self._masked(mean, mask))
+        return halves
+
+    def held_together(self, whole, members, epoch):
+        """Sums and members with a share of all classes in each: less in every epoch, then none."""
+        last = self.config["similarity_epochs"]
+        strength = self.config["similarity"] * max(0.0, 1.0 - max(epoch - 1, 0) / max(last, 1))
+        if not strength:
+            return whole, members
+        held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
+        return held, members * (1.0 + strength)
+
+    def averages(self, whole, current, members, fsc, mask):
+        """New averages of both halves' sums, filtered by their FSC ``(k, s)`` or filled (equation 10)."""
+        weights = whole["weights"]
+        if self.config["regularise"] == "none":
+            new = [
+                maximisation.filled_averages(whole[part], weights, old, members)
+                for part, old in zip(("re", "im"), current, strict=True)
+            ]
+        else:
+            missing = maximisation.wiener_weights(fsc, weights, self.ball.shell_table, self.ball.per_shell)
+            new = [self._weighted(whole[part], weights, missing) for part in ("re", "im")]
+        return self._masked(new, mask)
+
+    def _weighted(self, sums, weights, missing=0.0):
+        table, count = self.ball.shell_table, self.ball.per_shell
+        return maximisation.weighted_averages(sums, weights, table, count, missing)
+
+    def _masked(self, parts, mask):
+        if not self.config["mask"]:
+            return parts
+        return self.ball.of_maps(self.ball.to_maps(*parts) * mask)
