@@ -220,7 +220,7 @@ def test_coverage_prefers_the_pose_that_sees_what_few_have_seen():
     spectrum = np.fft.fftn(ring + noise) * np.fft.ifftshift(wedge)
     volume = np.fft.ifftn(spectrum).real.astype("float32")[None, ..., None]
 
-    def chosen(epoch):
+    def chosen(epoch, learning=True):
         model = Faml(**{**SETTINGS, "candidates": 10}, classes=1)
         model.set_references(ring[None].astype("float32"))
         model.sigma2.assign(np.full(model.sigma2.shape, 0.04))
@@ -228,7 +228,7 @@ def test_coverage_prefers_the_pose_that_sees_what_few_have_seen():
         # the average holds what one subtomogram as it lies has seen
         model.density.assign(2.0 * model.ball.take(wedge[None]))
         prepared = model.prepare()
-        found = model.poses(volume, wedge[None], prepared)
+        found = model.poses(volume, wedge[None], prepared, learning=learning)
         seen = seen_before(
             model.ball, np.array(prepared["density"]), np.array(found["wedge"]), found["rotations"], 6
         )
@@ -236,6 +236,7 @@ def test_coverage_prefers_the_pose_that_sees_what_few_have_seen():
 
     early, late = chosen(1), chosen(7)
     assert early < 0.75 * late, (early, late)
+    assert chosen(1, learning=False) == pytest.approx(late)  # where a pose is told, nothing is preferred
 
 
 def test_mask_cuts_the_averages(truth):

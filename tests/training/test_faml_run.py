@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from zoo.data.info import DatasetInfo
 from zoo.data.mrc import read_volume, write_volume
@@ -16,7 +17,7 @@ from zoo.errors import ZooError
 from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
-from zoo.training import checkpoint
+from zoo.training import checkpoint, host_data
 from zoo.training.job import train
 from zoo.training.settings import TrainSettings
 
@@ -84,14 +85,27 @@ def test_results_are_maps_curves_and_poses(run, records):
     assert list(five.source.blocks["particles"]["rlnClassNumber"]) == list(frame["rlnClassNumber"])
 
 
-def test_model_is_saved_and_exported(run):
+def test_model_is_saved_and_exported(run, records):
     import tensorflow as tf
 
     assert run.model_file.is_file()
     served = tf.saved_model.load(str(run.export))
     averages = served.signatures["averages"]()["averages"].numpy()
     np.testing.assert_allclose(averages[0], read_volume(run.path / "results" / "class_1.mrc")[0], atol=1e-5)
-    assert {"align", "averages"} <= set(served.signatures)
+    info = DatasetInfo.load(records)
+    batch = next(iter(host_data.sequential_batches(info, 9)))
+    found = served.signatures["align"](
+        volume=tf.constant(batch["volume"]), wedge=tf.constant(batch["wedge"])
+    )
+    told = read_subtomograms(run.path / "results" / "particles.star")
+    rows = np.argsort(told.uid)[np.searchsorted(np.sort(told.uid), info.load_table()["uid"])]
+    frame = told.source.blocks[told.source.particle_block]
+    classes = np.asarray(frame["rlnClassNumber"], int)[rows]
+    np.testing.assert_array_equal(found["class"].numpy() + 1, classes)
+    ours = Rotation.from_euler("ZYZ", found["euler_deg"].numpy(), degrees=True)
+    theirs = Rotation.from_euler("ZYZ", told.euler_deg()[rows], degrees=True)
+    assert np.rad2deg((ours * theirs.inv()).magnitude()).max() < 0.1
+    np.testing.assert_allclose(found["posterior"].numpy().sum(1), 1, rtol=1e-4)
 
 
 def test_resumed_in_an_epoch_it_ends_with_the_same_bits(run, records, tmp_path):

@@ -153,8 +153,8 @@ class AveragingModel(keras.Model):
         parts = [ops.reshape(ops.convert_to_tensor(part), (-1, j)) for part in self.halves]
         return ops.reshape(self.ball.to_maps(*parts), (2, self.classes, n, n, n))
 
-    def poses(self, volumes, wedges, prepared):
-        """Candidates of a batch and how probable they are.
+    def poses(self, volumes, wedges, prepared, learning=False):
+        """Candidates of a batch and how probable they are; with ``learning`` as ``coverage`` prefers them.
 
         Returns a dict: rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, scores and weights
         P·ν ``(b, k, c)``, residuals ``(b, k, c, j)``, log_likelihood ``(b,)``, observed, wedge and seen.
@@ -174,7 +174,7 @@ class AveragingModel(keras.Model):
         evidence = posteriors.log_evidence(
             distance, shifts, ops.convert_to_tensor(self.alpha), ops.convert_to_tensor(self.zeta)
         )
-        if "density" in prepared:
+        if learning and "density" in prepared:
             # In units of what the best pose explains: by as much the poses that others took are favoured.
             explained = ops.maximum(-0.5 * ops.min(distance, axis=(1, 2), keepdims=True), 0.0)
             radius = self.match_settings.refine_radius
@@ -193,7 +193,7 @@ class AveragingModel(keras.Model):
 
     def e_step(self, batch, prepared):
         """The sums of one batch, by the names of ``self.sums``; nothing is assigned."""
-        found = self.poses(batch["volume"], batch["wedge"], prepared)
+        found = self.poses(batch["volume"], batch["wedge"], prepared, learning=True)
         weights = found["weights"] * batch["weight"][:, None, None]
         residuals = ops.sum(found["residuals"] * weights[..., None], axis=(1, 2))
         return self._sums(batch, found, weights, residuals, found["log_likelihood"])
