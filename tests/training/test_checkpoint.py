@@ -1,5 +1,7 @@
 """Checkpoint files: exact, atomic, and refused when damaged or foreign."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,17 @@ def test_one_flipped_byte_anywhere_is_noticed(make_engine, tmp_path):
             assert all(np.array_equal(found.arrays[k], wanted.arrays[k]) for k in wanted.arrays)
             noticed += 1
     assert noticed == 60
+
+
+def test_a_damaged_shape_is_noticed(make_engine, tmp_path):
+    # NumPy reads a shorter array without coming to its end, where the checksum is compared.
+    path = tmp_path / "a.npz"
+    checkpoint.save(make_engine(), path)
+    damaged, count = re.subn(rb"('shape': \()[2-9]", rb"\g<1>1", path.read_bytes(), count=1)
+    assert count == 1
+    path.write_bytes(damaged)
+    with pytest.raises(ZooError, match="a.npz.*not a whole checkpoint"):
+        checkpoint.read(path)
 
 
 @pytest.mark.parametrize("length", [0, 10, 0.5, 0.99])

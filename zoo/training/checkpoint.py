@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,13 @@ def read(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         # Read whole: a lazily read archive would report damage in the middle of restoring.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        content = io.BytesIO(path.read_bytes())
+        # NumPy stops where an array ends, and so may never come to the checksum of a damaged header.
+        damaged = zipfile.ZipFile(content).testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as archive:
             meta = json.loads(bytes(archive[_META]).decode())
             stored = [archive[f"v{i:05d}"] for i in range(len(meta["names"]))]
     except FileNotFoundError:
