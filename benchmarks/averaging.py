@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--snr", type=float, default=0.1)
     parser.add_argument("--iterations", type=int, default=5)
-    parser.add_argument("--max-radius", type=int, default=0, help="of faml, Fourier voxels; 0: its default")
     parser.add_argument("--start-angstrom", type=float, default=80.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--relion-iterations", type=int, default=1)
@@ -90,7 +89,7 @@ def run_faml(options, folder: Path, start, truth) -> dict:
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     info = DatasetInfo.load(folder / "packed")
-    model = Faml.from_data(info, "default", max_radius=options.max_radius)
+    model = Faml.from_data(info, "default")
     model.set_references(start[None])
     batch = {**next(sequential_arrays(info, options.count)), "weight": np.ones(options.count, "float32")}
     batch = {name: tf.convert_to_tensor(batch[name]) for name in ("volume", "wedge", "weight", "index")}

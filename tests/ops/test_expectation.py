@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from zoo.ops import expectation
+from zoo.ops import expectation, maximisation
 from zoo.ops.half_ball import HalfBall
 
 BOX = 24
@@ -84,6 +84,34 @@ def test_a_subtomogram_turned_back_is_the_template(ball, pose):
     )
     assert relative_error([re[:, 0], im[:, 0]], ball.of_maps(template)) < 0.02
     np.testing.assert_allclose(np.asarray(weight), 1.0, rtol=1e-6)
+
+
+def test_a_steep_transfer_is_divided_out_of_each_shell(ball):
+    # As a CTF of little amplitude contrast: between two voxels its square is far from a straight line.
+    axis = np.arange(BOX) - BOX // 2
+    squares = (np.stack(np.meshgrid(axis, axis, axis)) ** 2).sum(0)
+    transfer = np.abs(np.sin(0.1 + 0.035 * squares))[None].astype("float32")
+    template = blobs(np.eye(3), np.zeros(3))[None]
+    total, weights, seen = 0.0, 0.0, 0.0
+    for seed in range(8):
+        rotation, shift = Rotation.random(random_state=seed).as_matrix(), np.array([0.8, -0.3, 0.5])
+        data = [transfer * part for part in transform(blobs(rotation, shift)[None])]
+        pose = (np.float32(part)[None, None] for part in (rotation, shift))
+        re, im, weight = expectation.back_rotated(ball, data, transfer, *pose, np.ones((1, 1), "float32"))
+        total = total + np.stack([re, im])[:, 0, 0]
+        weights = weights + np.asarray(weight)[0]
+        seen = seen + (np.asarray(ball.take(transfer)) ** 2) @ ball.shell_table
+
+    def gain(weights, shell):
+        inside = ball.shell == shell
+        found = (total / np.asarray(weights))[:, inside]
+        expected = np.stack(ball.of_maps(template))[:, 0, inside]
+        return (found * expected).sum() / (expected**2).sum()
+
+    scaled = maximisation.with_shell_sums(weights, np.float32(seen), ball.shell_table)
+    assert gain(weights, 1) < 0.85  # what is mended
+    for shell in (1, 2, 3, 4, 5):
+        assert gain(scaled, shell) == pytest.approx(1.0, abs=0.07), shell
 
 
 def test_the_wedge_turns_with_its_subtomogram(ball):

@@ -135,6 +135,14 @@ def test_leftovers_beside_the_wedge_are_not_blown_up():
     np.testing.assert_allclose(found, [1, 1, 1, 0.2 / (0.1 * weights.mean())], rtol=1e-5)
 
 
+def test_shells_take_the_sums_expected_of_them_and_keep_their_shape():
+    table = np.eye(3, dtype="float32")[[0, 0, 1, 1, 2]]
+    weights = np.float32([[[1, 3, 2, 2, 0]]])
+    found = np.asarray(maximisation.with_shell_sums(weights, np.float32([[[8, 1, 5]]]), table))
+    # Nothing was seen of the last shell: there is nothing to scale.
+    np.testing.assert_allclose(found, [[[2, 6, 0.5, 0.5, 0]]], rtol=1e-6)
+
+
 def test_pooled_sums_hold_classes_together():
     rng = np.random.default_rng(2)
     sums, weights = rng.normal(size=(3, 7)), rng.uniform(1.0, 2.0, (3, 7))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.models.averaging_config import fold_of
+from zoo.models.averaging_config import fading, fold_of
 from zoo.ops import cyclic_symmetry, maximisation
 
 
@@ -16,10 +16,14 @@ class AverageUpdate:
     def __init__(self, ball, config):
         self.ball, self.config = ball, config
 
-    def symmetrised(self, sums):
-        """Sums averaged over the turns of a cyclic group about z."""
+    def completed(self, sums):
+        """Sums with the symmetry imposed, weights scaled to the shells of ``transfers (2, k, s)``."""
         fold = fold_of(self.config["symmetry"])
-        return {} if fold == 1 else cyclic_symmetry.symmetrised(self.ball, sums, fold)
+        whole = {name: sums[name] for name in ("re", "im", "weights")}
+        if fold > 1:
+            whole = cyclic_symmetry.symmetrised(self.ball, whole, fold)
+        table = self.ball.shell_table
+        return {**whole, "weights": maximisation.with_shell_sums(whole["weights"], sums["transfers"], table)}
 
     def halves(self, sums, mask):
         """Averages of the two half sets, unfiltered but for empty frequencies."""
@@ -32,10 +36,9 @@ class AverageUpdate:
 
     def held_together(self, whole, members, epoch):
         """Sums and members with a share of all classes in each: less in every epoch, then none."""
-        last = self.config["similarity_epochs"]
-        strength = self.config["similarity"] * max(0.0, 1.0 - max(epoch - 1, 0) / max(last, 1))
-        if not strength:
+        if not self.config["similarity"]:
             return whole, members
+        strength = self.config["similarity"] * fading(epoch, self.config["similarity_epochs"])
         held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
         return held, members * (1.0 + strength)
 

@@ -83,6 +83,7 @@ class AveragingModel(keras.Model):
             "re": (2, k, j),
             "im": (2, k, j),
             "weights": (2, k, j),
+            "transfers": (2, k, s),
             "members": (k,),
             "residuals": (s,),
             "seen": (s,),
@@ -138,8 +139,8 @@ class AveragingModel(keras.Model):
         if self.config["coverage"]:
             density = ops.convert_to_tensor(self.density)
             prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
-            passed = ops.cast(ops.convert_to_tensor(self.iteration) - 1, "float32")
-            left = ops.maximum(1.0 - passed / max(self.config["coverage_epochs"], 1), 0.0)
+            epoch = ops.cast(ops.convert_to_tensor(self.iteration), "float32")
+            left = averaging_config.fading(epoch, self.config["coverage_epochs"])
             prepared["coverage"] = self.config["coverage"] * left
         return prepared
 
@@ -245,9 +246,13 @@ class AveragingModel(keras.Model):
             part = ops.reshape(part, (-1, classes, count // classes, len(self.ball)))
             back[name] = ops.einsum("bhkc,bkcj->hkj", share, part)
         weight = batch["weight"]
+        members = ops.sum(weights, axis=2)
         return {
             **back,
-            "members": ops.sum(weights, axis=(0, 2)),
+            "transfers": ops.einsum(
+                "bh,bk,bs->hks", half, members, ops.matmul(found["wedge"] ** 2, self.ball.shell_table)
+            ),
+            "members": ops.sum(members, axis=0),
             "residuals": ops.sum(ops.matmul(residuals, self.ball.shell_table), axis=0),
             "seen": ops.sum(ops.matmul(found["seen"] * weight[:, None], self.ball.shell_table), axis=0),
             "squares": ops.sum(weights * ops.sum(found["shifts"] ** 2, axis=-1)),
@@ -261,7 +266,7 @@ class AveragingModel(keras.Model):
         epoch = int(ops.convert_to_numpy(self.iteration))
         first, table, per_shell = epoch == 0, self.ball.shell_table, self.ball.per_shell
         mask = ops.convert_to_tensor(self.mask)
-        total.update(self.update.symmetrised(total))
+        total.update(self.update.completed(total))
         halves = self.update.halves(total, mask)
         self.fsc.assign(maximisation.shell_correlation(*halves, table))
         for variable, *parts in zip(self.halves, *halves, strict=True):

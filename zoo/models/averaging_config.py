@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from keras import ops
+
 from zoo.errors import ZooError
 
 _SHARED = {
@@ -72,6 +74,12 @@ def checked(config: dict) -> dict:
         raise ZooError(f"max_shift_voxels={config['max_shift_voxels']}: expected 0 to {box // 2}")
     fold_of(config["symmetry"])
     return config
+
+
+def fading(epoch, epochs):
+    """What ``epoch`` (int or tensor) leaves of a help for the first ``epochs``: 1 in epoch 1, then less."""
+    epoch = ops.convert_to_tensor(epoch, "float32")
+    return ops.clip(1.0 - (epoch - 1.0) / max(epochs, 1), 0.0, 1.0)
 
 
 def fold_of(symmetry: str) -> int:

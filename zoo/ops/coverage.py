@@ -9,12 +9,13 @@ shape.
 import numpy as np
 from keras import ops
 
-from zoo.ops import fourier_zoom
+from zoo.ops import fourier_zoom, maximisation
+from zoo.ops.rigid_refinement import template_starts
 
 
 def relative_density(weights, shell_table, per_shell):
     """Sums of R⁻¹w² ``(k, j)`` over their mean in the shell: 1 where seen as often as others."""
-    mean = ops.matmul(ops.matmul(weights, shell_table) / per_shell, shell_table.T)
+    mean = maximisation.shell_mean(weights, shell_table, per_shell)
     return ops.where(mean > 0.0, weights / ops.where(mean > 0.0, mean, 1.0), 1.0)
 
 
@@ -26,8 +27,8 @@ def seen_before(ball, density, wedge, rotations, radius):
     """
     inner = np.flatnonzero((ball.frequency**2).sum(-1) <= radius**2).astype("int32")
     points = ops.matmul(ball.frequency[inner], rotations)  # rows k·R are Rᵀk
-    first = ops.reshape(ops.arange(ops.shape(density)[0], dtype="int32") * ball.n**3, (1, -1, 1, 1))
-    found = ops.take(ops.reshape(density, (-1,)), fourier_zoom.nearest_voxel(points, ball.n) + first, axis=0)
+    voxel = fourier_zoom.nearest_voxel(points, ball.n) + template_starts(rotations, ball.n**3)
+    found = ops.take(ops.reshape(density, (-1,)), voxel, axis=0)
     weight = ops.take(wedge, inner, axis=1)[:, None, None] ** 2
     total = ops.sum(weight, axis=-1)
     return ops.where(total > 0.0, ops.sum(weight * found, axis=-1) / ops.where(total > 0.0, total, 1.0), 1.0)

@@ -11,6 +11,22 @@ _LEAST_SHARE = 0.1
 _EMPTY = 1e-6
 
 
+def shell_mean(weights, shell_table, per_shell):
+    """Values ``(k, j)`` → the mean of their shell, at each frequency ``(k, j)``."""
+    return ops.matmul(ops.matmul(weights, shell_table) / per_shell, shell_table.T)
+
+
+def with_shell_sums(weights, expected, shell_table):
+    """Weights ``(..., j)`` scaled so that each shell sums to ``expected (..., s)``.
+
+    A rotation keeps the sum of w² in a shell, reading w² between voxels does not: where a CTF rises steeply
+    the straight line lies above, in the first shell by half, and averages would be too weak by as much.
+    """
+    found = ops.matmul(weights, shell_table)
+    scale = ops.where(found > _TINY, expected / ops.maximum(found, _TINY), 1.0)
+    return weights * ops.matmul(scale, shell_table.T)
+
+
 def filled_averages(sums, weights, current, members):
     """Equation 10: mean of what was observed, the missing part filled from the current average.
 
@@ -28,7 +44,7 @@ def weighted_averages(sums, weights, shell_table, per_shell, missing=0.0):
     missing: σ²/τ² ``(k, j)`` of a Wiener filter. Beside the edge of a wedge the sums are what interpolation
     left there, so weights below a tenth of their shell's mean count as that.
     """
-    mean = ops.matmul(ops.matmul(weights, shell_table) / per_shell, shell_table.T)
+    mean = shell_mean(weights, shell_table, per_shell)
     return sums / ops.maximum(ops.maximum(weights, _LEAST_SHARE * mean) + missing, _EMPTY)
 
 
@@ -80,6 +96,5 @@ def wiener_weights(fsc, weights, shell_table, per_shell):
     first below the noise on are left out.
     """
     fsc = ops.clip(fsc, 0.0, 0.999)
-    mean = ops.matmul(weights, shell_table) / per_shell
     ssnr = ops.maximum(2.0 * fsc / (1.0 - fsc), 1e-4)
-    return ops.matmul(mean / ssnr, shell_table.T)
+    return shell_mean(weights, shell_table, per_shell) * ops.matmul(1.0 / ssnr, shell_table.T)
