@@ -141,7 +141,8 @@ def whole_fsc(a, b):
     cross, power_a, power_b = (
         np.bincount(shell, x.real.ravel()) for x in (a * b.conj(), abs(a) ** 2, abs(b) ** 2)
     )
-    return cross / np.sqrt(power_a * power_b)
+    power = np.sqrt(power_a * power_b)
+    return np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
 
 
 def test_both_half_sets_give_the_structure(truth):

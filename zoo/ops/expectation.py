@@ -10,7 +10,7 @@ from zoo.ops.interpolation import sample_trilinear
 def turned_templates(ball, zoomed, rotations, shifts):
     """Averages at candidate poses → (re, im) ``(b, k, c, j)``.
 
-    zoomed ``(k, q³, 8)`` from ``ball.zoomed``; rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in
+    zoomed: ``ball.zoomed`` of the averages; rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in
     voxels: R A(k) = A(Rᵀk)·exp(−2πi k·t/n).
     """
     points = ops.matmul(ball.frequency, rotations)  # rows k·R are Rᵀk

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from keras import ops
 
-from zoo.ops import fourier, fourier_zoom
+from zoo.ops import fourier, fourier_zoom, half_zoom
 
 
 class HalfBall:
@@ -74,19 +74,13 @@ class HalfBall:
         return fourier.ifft3(*self.to_volume(re, im))[0] * self.n**1.5
 
     def zoomed(self, maps, pad=2):
-        """Real maps ``(b, n, n, n)`` → table ``(b, q³, 8)`` that ``sampled`` reads, unitary scale."""
+        """Real maps ``(b, n, n, n)`` → table that ``sampled`` reads, unitary scale."""
         maps = maps / (self.n**1.5 * _reading_gain(self.n, pad))
-        return fourier_zoom.zoomed_with_gradient(maps, self.radius, pad)
+        return half_zoom.half_zoom(maps, self.radius, pad)
 
     def sampled(self, zoomed, points, pad=2):
-        """Tables ``(b, q³, 8)`` at xyz ``(b, ..., 3)`` in Fourier voxels, within the ball → (re, im)."""
-        index, offset = fourier_zoom.nearest_index(points, self.radius, pad)
-        size = fourier_zoom.zoom_size(self.radius, pad) ** 3
-        first = ops.arange(ops.shape(zoomed)[0], dtype="int32") * size
-        first = ops.reshape(first, (-1,) + (1,) * (len(points.shape) - 2))
-        value = ops.take(ops.reshape(zoomed, (-1, 8)), index + first, axis=0)
-        re = value[..., 0] + ops.sum(value[..., 2:5] * offset, axis=-1)
-        return re, value[..., 1] + ops.sum(value[..., 5:8] * offset, axis=-1)
+        """Tables of ``b`` maps at xyz ``(b, ..., 3)`` in Fourier voxels, within the ball → (re, im)."""
+        return half_zoom.read_half_zoom(zoomed, points, self.radius, pad)
 
 
 @lru_cache(maxsize=8)
