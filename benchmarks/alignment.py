@@ -3,9 +3,10 @@
 Every pair is a random structure of blobs, turned and shifted exactly, with white noise and a ±60° missing
 wedge (SNR = signal variance / noise variance in the box, before the wedge). Single pairs include the
 preparation of their template; batches share one template, prepared once, over many subtomograms. Times are
-medians; CPU seconds are printed too, as a busy machine spoils the others.
+medians; CPU seconds are printed too, as a busy machine spoils the others. The limit of shifts is what the
+structure without noise, at the true rotation and with all frequencies, still misses them by.
 
-    python benchmarks/alignment.py [--sizes 32 64] [--snr inf 0.1 0.01] [--bench FOLDER/alignbench.py]
+    python benchmarks/alignment.py [--sizes 32 64] [--snr inf 0.1 0.01] [--bench FOLDER/alignbench.py] [--xla]
 
 --bench takes the pairs from another generator's ``generate`` (arrays x, y, z; centre (n−1)/2; keys templates,
 subtomos, wedge, R, t) instead of our own.
@@ -21,6 +22,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import ops
+from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from zoo.ops import fourier
@@ -34,20 +36,23 @@ def main() -> None:
     parser.add_argument("--snr", type=float, nargs="+", default=[float("inf"), 0.1, 0.03, 0.01, 0.003])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 20], help="sizes of batches")
+    parser.add_argument("--xla", action="store_true", help="compile batches by XLA (always so on JAX)")
     parser.add_argument("--bench", type=Path, help="a file alignbench.py whose generate() gives the pairs")
     options = parser.parse_args()
     print(f"backend {keras.backend.backend()}")
     print("size  mode       SNR    rotation median  <10°   shift median  (<10°)  ms/pair wall    CPU")
     for size in options.sizes:
         for snr in options.snr:
-            pairs = own_pairs(size, options.pairs, snr)
-            if options.bench:
-                pairs = foreign_pairs(options.bench, size, options.pairs, snr)
+            pairs = some_pairs(options, size, snr)
             for mode in options.modes:
                 report_pairs(size, mode, snr, pairs)
+            if np.isfinite(snr):
+                missed = np.median(shift_limit(pairs, some_pairs(options, size, np.inf)["subtomograms"]))
+                print(f"{size:4d}  limit of shifts {snr:5g}{missed:46.3f}", flush=True)
         for mode in options.modes:
-            report_batch(size, mode, pairs, options.batch)
+            for batch in options.batch:
+                report_batch(size, mode, pairs, batch, options.xla)
 
 
 def report_pairs(size: int, mode: str, snr: float, pairs: dict) -> None:
@@ -75,12 +80,14 @@ def report_pairs(size: int, mode: str, snr: float, pairs: dict) -> None:
     )
 
 
-def report_batch(size: int, mode: str, pairs: dict, batch: int) -> None:
+def report_batch(size: int, mode: str, pairs: dict, batch: int, xla: bool) -> None:
     settings = MatchSettings(size, mode)
+
+    def several(subtomograms, wedges, prepared):
+        return match(settings, fourier.fft3(subtomograms), wedges, prepared)
+
     prepare = compiled(lambda template: prepare_templates(settings, fourier.fft3(template)))
-    several = compiled(
-        lambda subtomograms, wedges, prepared: match(settings, fourier.fft3(subtomograms), wedges, prepared)
-    )
+    several = compiled(several, xla)
     subtomograms = np.resize(pairs["subtomograms"], (batch, size, size, size))
     wedges = np.repeat(pairs["wedge"][None], batch, axis=0)
     preparing, matching = [], []
@@ -96,6 +103,12 @@ def report_batch(size: int, mode: str, pairs: dict, batch: int) -> None:
         f"{wall:27.1f}  {cpu:6.1f}",
         flush=True,
     )
+
+
+def some_pairs(options, size: int, snr: float) -> dict:
+    if options.bench:
+        return foreign_pairs(options.bench, size, options.pairs, snr)
+    return own_pairs(size, options.pairs, snr)
 
 
 def own_pairs(size: int, count: int, snr: float) -> dict:
@@ -137,6 +150,28 @@ def foreign_pairs(path: Path, size: int, count: int, snr: float) -> dict:
     }
 
 
+def shift_limit(pairs: dict, clean: np.ndarray) -> np.ndarray:
+    """Voxels by which the best shift of every subtomogram onto itself without noise misses its place."""
+    size = len(pairs["wedge"])
+    k = np.stack(np.meshgrid(*[np.fft.fftfreq(size)] * 3, indexing="ij")).reshape(3, -1)
+    seen = np.fft.ifftshift(pairs["wedge"]).ravel() * (0 < (k**2).sum(0)) * ((k**2).sum(0) <= 0.25)
+    missed = []
+    for noisy, still in zip(pairs["subtomograms"], clean, strict=True):
+        cross = (np.fft.fftn(noisy).conj() * np.fft.fftn(still)).ravel() * seen
+        peak = np.argmax(np.fft.ifftn(cross.conj().reshape((size,) * 3)).real)
+        start = np.array(np.unravel_index(peak, (size,) * 3))
+        start = np.where(start > size // 2, start - size, start)
+        scale = np.abs(cross).sum()
+
+        def against(shift, cross=cross, scale=scale):
+            wave = cross * np.exp(-2j * np.pi * (shift @ k))
+            return -wave.real.sum() / scale, -(k @ (2.0 * np.pi * wave.imag)) / scale
+
+        found = minimize(against, start, jac=True, method="BFGS", options={"gtol": 1e-9})
+        missed.append(np.linalg.norm(found.x))
+    return np.array(missed)
+
+
 def inside_ball(rng, count: int) -> np.ndarray:
     direction = rng.normal(size=(count, 3))
     radius = rng.uniform(size=(count, 1)) ** (1 / 3)
@@ -163,12 +198,12 @@ def errors(found: list, pairs: dict) -> tuple[np.ndarray, np.ndarray]:
     return np.rad2deg(turned), np.linalg.norm(moved, axis=1)
 
 
-def compiled(function):
-    """One graph per shape, without XLA on TensorFlow: plain matrix products are faster on CPUs."""
+def compiled(function, xla=False):
+    """One graph per shape; XLA on TensorFlow where it is asked for, as it compiles for half a minute."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function)
+        return tf.function(function, jit_compile=xla)
     import jax
 
     return jax.jit(function)

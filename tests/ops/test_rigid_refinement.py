@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from scipy.spatial.transform import Rotation
 
-from zoo.ops import fourier_zoom
+from zoo.ops import fourier_zoom, half_zoom
 from zoo.ops import rigid_refinement as refinement
 
 N, RADIUS, PAD = 16, 6, 3
@@ -31,7 +31,7 @@ def transform(volume, points):
 
 def observation(subtomogram, weight, masks=None):
     x = transform(subtomogram, FREQUENCY)[None]
-    zoomed = ops.reshape(fourier_zoom.zoomed_with_gradient(blobs()[None], RADIUS, PAD), (-1, 8))
+    zoomed = ops.reshape(half_zoom.half_zoom(blobs()[None], RADIUS, PAD), (-1, 8))
     parts = (part.astype("float32") for part in (x.real, x.imag))
     return refinement.Observation(FREQUENCY, N, RADIUS, PAD, zoomed, *parts, weight[None], masks)
 

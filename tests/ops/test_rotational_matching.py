@@ -114,11 +114,11 @@ def test_exhaustive_search_is_brute_force(masked):
     shifts = rotation_bank.shift_grid(2.0, 0.375 * 16 / 3)
     assert len(shifts) > 1
     re, im = fourier_zoom.zoomed_transform(template, 3, phase_search.PAD)
-    zoomed = (ops.convert_to_numpy(re) + 1j * ops.convert_to_numpy(im)).ravel()
+    zoomed = (ops.convert_to_numpy(re) + 1j * ops.convert_to_numpy(im))[0]
     scores = []
     for m, rotation in enumerate(rotation_bank.even_rotations(40.0)[0]):
-        index, _ = fourier_zoom.nearest_index(frequency @ rotation, 3, phase_search.PAD)
-        values = zoomed[ops.convert_to_numpy(index)]
+        place = np.rint(frequency @ rotation * phase_search.PAD).astype(int) + zoomed.shape[-1] // 2
+        values = zoomed[tuple(place.T[::-1])]
         seen = np.ones(len(frequency))
         if masked:
             seen = mask.ravel()[rotation_bank.bank_voxel_index(40.0, 3, 16)[m]]

@@ -18,7 +18,16 @@ def zoom_size(radius, pad):
 
 
 def zoomed_transform(maps, radius, pad):
-    """Real maps ``(b, n, n, n)`` → transform at every 1/pad Fourier voxel → (re, im) ``(b, q, q, q)``.
+    """Real maps ``(b, n, n, n)`` → transform at every 1/pad Fourier voxel → (re, im) ``(b, q, q, q)``."""
+    re, im = half_transform(maps, radius, pad)
+    # The transform of a real map is Hermitian: the other half is the mirrored conjugate.
+    axes = (-3, -2, -1)
+    re = ops.concatenate([ops.flip(re[..., 1:], axis=axes), re], axis=-1)
+    return re, ops.concatenate([-ops.flip(im[..., 1:], axis=axes), im], axis=-1)
+
+
+def half_transform(maps, radius, pad):
+    """As ``zoomed_transform`` for kx ≥ 0 alone → (re, im) ``(b, q, q, q//2 + 1)``.
 
     Three matrix products instead of the FFT of a padded box, of which only this corner would be kept.
     """
@@ -33,35 +42,7 @@ def zoomed_transform(maps, radius, pad):
     values = ops.reshape(values, (-1, n, size * 2 * half))
     values = ops.reshape(ops.matmul(both, values), (-1, 2 * size, size, 2 * half))
     values = _next_axis(values, size, half, axis=-3)
-    re, im = values[..., :half], values[..., half:]
-    # The transform of a real map is Hermitian: the other half is the mirrored conjugate.
-    axes = (-3, -2, -1)
-    re = ops.concatenate([ops.flip(re[..., 1:], axis=axes), re], axis=-1)
-    return re, ops.concatenate([-ops.flip(im[..., 1:], axis=axes), im], axis=-1)
-
-
-def zoomed_with_gradient(maps, radius, pad):
-    """As ``zoomed_transform``, with derivatives by kx, ky, kz → ``(b, q³, 8)``.
-
-    The last axis is re and im of the transform, then its three derivatives' re, then their im.
-    """
-    n = maps.shape[-1]
-    position = (np.arange(n) - n // 2).astype("float32") * (2.0 * np.pi / n)
-    weights = [1.0, position[None, None, :], position[None, :, None], position[:, None, None]]
-    re, im = zoomed_transform(ops.concatenate([maps * w for w in weights], axis=0), radius, pad)
-    re, im = (ops.reshape(part, (4, -1, zoom_size(radius, pad) ** 3)) for part in (re, im))
-    # d/dk of exp(−2πi·k·x/n) is −2πi·x/n times it
-    channels = [re[0], im[0], *(im[axis] for axis in (1, 2, 3)), *(-re[axis] for axis in (1, 2, 3))]
-    return ops.stack(channels, axis=-1)
-
-
-def nearest_index(coordinates, radius, pad, axis=-1):
-    """Flat index of the grid point nearest to xyz along ``axis``, without it, and the offset from it."""
-    rounded = ops.round(coordinates * float(pad))
-    size, origin = zoom_size(radius, pad), (radius + MARGIN) * pad
-    x, y, z = _components(rounded, axis)
-    index = (z * size + y) * size + x + origin * (1 + size + size * size)
-    return index, coordinates - rounded / float(pad)
+    return values[..., :half], values[..., half:]
 
 
 def nearest_voxel(coordinates, n, axis=-1):

@@ -11,6 +11,9 @@ from keras import ops
 
 from zoo.ops.fourier_zoom import MARGIN, zoom_size
 
+# Where a table has the derivatives by kx, ky and kz of re, and of im.
+SLOPES_RE, SLOPES_IM = (4, 6, 2), (5, 7, 3)
+
 
 def half_zoom(maps, radius, pad):
     """Real maps ``(b, n, n, n)`` → ``(b, h·q·q, 8)``, every 1/pad Fourier voxels, kx ≥ 0 slowest, kz fastest.
@@ -37,25 +40,36 @@ def half_zoom(maps, radius, pad):
 
 def read_half_zoom(table, points, radius, pad):
     """``half_zoom`` of ``b`` maps at xyz ``(b, ..., 3)`` within the radius → (re, im) ``(b, ...)``."""
-    size = zoom_size(radius, pad)
-    half = size // 2 + 1
-    # A frequency with kx < 0 is read at its partner, and the sign of im exchanged.
-    sign = ops.where(points[..., 0] < 0.0, -1.0, 1.0)
-    points = points * sign[..., None]
-    rounded = ops.round(points * float(pad))
-    offset = points - rounded / float(pad)
-    whole = ops.cast(rounded, "int32")
-    origin = (radius + MARGIN) * pad
-    index = (whole[..., 0] * size + whole[..., 1]) * size + whole[..., 2] + origin * (size + 1)
-    first = ops.arange(ops.shape(table)[0], dtype="int32") * (half * size * size)
+    points, sign = folded(points)
+    index, offset = nearest_sample(points, radius, pad)
+    first = ops.arange(ops.shape(table)[0], dtype="int32") * samples(radius, pad)
     first = ops.reshape(first, (-1,) + (1,) * (len(points.shape) - 2))
     value = ops.take(ops.reshape(table, (-1, 8)), index + first, axis=0)
-    x, y, z = (offset[..., axis] for axis in range(3))
     re, im = (
-        value[..., part] + value[..., 2 + part] * z + value[..., 4 + part] * x + value[..., 6 + part] * y
-        for part in (0, 1)
+        value[..., part] + sum(value[..., slopes[axis]] * offset[..., axis] for axis in range(3))
+        for part, slopes in enumerate((SLOPES_RE, SLOPES_IM))
     )
     return re, sign * im
+
+
+def folded(points, axis=-1):
+    """xyz along ``axis``, those with kx < 0 exchanged for −k, and the sign that im needs then."""
+    sign = ops.where(ops.take(points, 0, axis=axis) < 0.0, -1.0, 1.0)
+    return points * ops.expand_dims(sign, axis), sign
+
+
+def nearest_sample(points, radius, pad, axis=-1):
+    """Which sample of a map's table is nearest to xyz with kx ≥ 0 along ``axis``, and the offset from it."""
+    rounded = ops.round(points * float(pad))
+    size, origin = zoom_size(radius, pad), (radius + MARGIN) * pad
+    x, y, z = (ops.take(ops.cast(rounded, "int32"), i, axis=axis) for i in range(3))
+    return (x * size + y) * size + z + origin * (size + 1), points - rounded / float(pad)
+
+
+def samples(radius, pad):
+    """Samples in the table of one map."""
+    size = zoom_size(radius, pad)
+    return (size // 2 + 1) * size * size
 
 
 def _by_frequency(matrix, kinds, size):

@@ -16,8 +16,9 @@ _TINY = 1e-20
 
 
 def prepare_magnitudes(settings, zoomed, radius, pad, masks=None):
-    """Zoomed transforms ``(k, q³, 2 or more)`` of templates → dict of shell coefficients of |A| and |A|²."""
-    re, im = _on_shells(settings, zoomed[..., :2], radius, pad)
+    """``half_zoom`` of templates → dict of shell coefficients of |A| and |A|²."""
+    size = fourier_zoom.zoom_size(radius, pad)
+    re, im = _on_shells(settings, zoomed[..., :2], radius, pad, steps=(size**2, size, 1))
     power = re**2 + im**2
     if masks is not None:
         power = power * _voxels_on_shells(settings, masks)
@@ -34,10 +35,11 @@ def candidate_rotations(settings, prepared, maps, wedges):
     maps: real subtomograms ``(b, n, n, n)``, whose transform is 0 where the wedges (same shape) are.
     """
     pad = 2
-    zoomed = fourier_zoom.zoomed_transform(maps, settings.magnitude_radius, pad)
-    size = fourier_zoom.zoom_size(settings.magnitude_radius, pad)
-    zoomed = ops.stack([ops.reshape(part, (-1, size**3)) for part in zoomed], axis=-1)
-    re, im = _on_shells(settings, zoomed, settings.magnitude_radius, pad)
+    half = fourier_zoom.half_transform(maps, settings.magnitude_radius, pad)
+    size, width = half[0].shape[-2:]
+    zoomed = ops.stack([ops.reshape(part, (-1, size * size * width)) for part in half], axis=-1)
+    steps = (1, width, size * width)
+    re, im = _on_shells(settings, zoomed, settings.magnitude_radius, pad, steps)
     weight = _voxels_on_shells(settings, wedges)
     shells = np.arange(1, settings.magnitude_radius + 1, dtype="float32") ** 2
     area = shells[None, :, None]
@@ -68,10 +70,13 @@ def _is_prime(number):
     return all(number % d for d in range(2, int(number**0.5) + 1))
 
 
-def _on_shells(settings, zoomed, radius, pad):
-    """``(b, q³, 2)`` → re, im ``(b, s, p)`` by trilinear interpolation."""
+def _on_shells(settings, zoomed, radius, pad, steps):
+    """Half transforms ``(b, …, 2)`` → re, im ``(b, s, p)`` by trilinear interpolation, conjugated or not.
+
+    steps: how far apart neighbours in x, y and z lie in it.
+    """
     shells = settings.magnitude_radius
-    index, weights = _corners(shells, settings.bandwidth, radius, pad)
+    index, weights = _corners(shells, settings.bandwidth, radius, pad, steps)
     value = sum(ops.take(zoomed, i, axis=1) * w[:, None] for i, w in zip(index, weights, strict=True))
     value = ops.reshape(value, (-1, shells, index.shape[1] // shells, 2))
     return value[..., 0], value[..., 1]
@@ -103,14 +108,16 @@ def _points(shells, bandwidth):
 
 
 @lru_cache(maxsize=8)
-def _corners(shells, bandwidth, radius, pad):
-    """Flat indices and weights ``(8, s·p)`` of the grid points around every point of the shells."""
+def _corners(shells, bandwidth, radius, pad, steps):
+    """Flat indices and weights ``(8, s·p)`` of the samples around each point k of the shells, or −k."""
     size = fourier_zoom.zoom_size(radius, pad)
-    place = (_points(shells, bandwidth).reshape(-1, 3) + radius + fourier_zoom.MARGIN) * pad
-    low = np.minimum(np.floor(place).astype("int32"), size - 2)
+    points = _points(shells, bandwidth).reshape(-1, 3)
+    points = np.where(points[:, :1] < 0, -points, points)
+    place = points * pad + np.array([0, 1, 1]) * (size // 2)
+    low = np.minimum(np.floor(place).astype("int32"), np.array([size // 2, size - 1, size - 1]) - 1)
     fraction = place - low
     index, weights = [], []
     for corner in np.ndindex(2, 2, 2):
         weights.append(np.prod(np.where(corner, fraction, 1 - fraction), axis=-1))
-        index.append((low + corner) @ np.array([1, size, size**2]))
+        index.append((low + corner) @ np.array(steps))
     return np.array(index, "int32"), np.array(weights, "float32")

@@ -6,12 +6,12 @@ on the three angles, the shift and the amplitude.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
-from zoo.ops import fourier_zoom
+from zoo.ops import fourier_zoom, half_zoom
 
 _DAMPING = 1e-3
 _LARGEST_TURN = 0.25  # radians in one step
@@ -22,8 +22,8 @@ _TINY = 1e-20
 class Observation:
     """Subtomograms ``b`` and templates ``k`` on a half ball of ``j`` frequencies.
 
-    frequency ``(j, 3)`` in Fourier voxels of a box of n; zoomed ``(k·q³, 8)`` from
-    ``zoomed_with_gradient`` with its radius and pad; x_re, x_im and weight (the squared wedge) ``(b, j)``;
+    frequency ``(j, 3)`` in Fourier voxels of a box of n; zoomed ``(…, 8)`` of all templates from
+    ``half_zoom`` with its radius and pad; x_re, x_im and weight (the squared wedge) ``(b, j)``;
     masks of the templates ``(k, n, n, n)`` or None.
     """
 
@@ -49,25 +49,40 @@ def _normalised(inner, power_t, power_x):
     return ops.where(seen, inner, 0.0) / (ops.sqrt(power_t) * ops.sqrt(power_x))
 
 
-def turned_templates(view, rotations):
-    """Templates turned by ``(b, k, c, 3, 3)`` on the half ball, from the nearest sample and its slope.
+class Turned(NamedTuple):
+    """Templates at Rᵀk ``(b, k, c, j)``, from the nearest sample and its slope.
 
-    Returns Rᵀk ``(b, k, c, 3, j)``, re and im ``(b, k, c, j)``, their slopes ``(b, k, c, 3, j)`` by Rᵀk, and
-    the weight: squared wedge times squared mask.
+    folded: the xyz of Rᵀk, or of −Rᵀk where its kx < 0, and sign −1 there; re and im of the template at Rᵀk;
+    slope_re and slope_im: by the three components at ``folded``; weight: squared wedge times squared mask.
     """
+
+    folded: list
+    sign: Any
+    re: Any
+    im: Any
+    slope_re: list
+    slope_im: list
+    weight: Any
+
+
+def turned_templates(view, rotations):
+    """Templates turned by ``(b, k, c, 3, 3)`` on the half ball → ``Turned``."""
     # Components before frequencies: every slice below is contiguous.
     turned = ops.matmul(ops.swapaxes(rotations, -1, -2), view.frequency.T)
-    index, offset = fourier_zoom.nearest_index(turned, view.radius, view.pad, axis=-2)
-    first = template_starts(rotations, fourier_zoom.zoom_size(view.radius, view.pad) ** 3)
+    folded, sign = half_zoom.folded(turned, axis=-2)
+    index, offset = half_zoom.nearest_sample(folded, view.radius, view.pad, axis=-2)
+    first = template_starts(rotations, half_zoom.samples(view.radius, view.pad))
     value = ops.swapaxes(ops.take(view.zoomed, index + first, axis=0), -1, -2)
-    slope_re, slope_im = value[..., 2:5, :], value[..., 5:8, :]
-    re = value[..., 0, :] + ops.sum(slope_re * offset, axis=-2)
-    im = value[..., 1, :] + ops.sum(slope_im * offset, axis=-2)
+    slopes = [[value[..., i, :] for i in part] for part in (half_zoom.SLOPES_RE, half_zoom.SLOPES_IM)]
+    re, im = (
+        value[..., part, :] + sum(slopes[part][axis] * offset[..., axis, :] for axis in range(3))
+        for part in (0, 1)
+    )
     weight = view.weight[:, None, None, :]
     if view.masks is not None:
         voxel = fourier_zoom.nearest_voxel(turned, view.n, axis=-2) + template_starts(rotations, view.n**3)
         weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0) ** 2
-    return turned, re, im, slope_re, slope_im, weight
+    return Turned([folded[..., i, :] for i in range(3)], sign, re, sign * im, *slopes, weight)
 
 
 def gram_matrix(view, rotations, shifts):
@@ -76,24 +91,28 @@ def gram_matrix(view, rotations, shifts):
     view: an ``Observation``. rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, xyz.
     Order: template, small turns about its own x, y, z, shifts along x, y, z, subtomogram.
     """
-    turned, re, im, slope_re, slope_im, weight = turned_templates(view, rotations)
+    found = turned_templates(view, rotations)
     x_re, x_im, phase = _moved_back(view, shifts)
+    # The slopes by Rᵀk are those by its partner, of re with the sign exchanged: times Rᵀk only im keeps it.
+    turns_re = _cross(found.slope_re, found.folded)
+    turns_im = _cross(found.slope_im, found.folded) * found.sign[..., None, :]
     # T(k)·exp(−2πi·k·t/n): its derivative by t is −2πi·k/n times it
-    re, im, x_re, x_im = (part[..., None, :] for part in (re, im, x_re, x_im))
-    rows_re = ops.concatenate([re, _cross(slope_re, turned), im * phase, x_re], axis=-2)
-    rows_im = ops.concatenate([im, _cross(slope_im, turned), -re * phase, x_im], axis=-2)
+    re, im, x_re, x_im = (part[..., None, :] for part in (found.re, found.im, x_re, x_im))
+    rows_re = ops.concatenate([re, turns_re, im * phase, x_re], axis=-2)
+    rows_im = ops.concatenate([im, turns_im, -re * phase, x_im], axis=-2)
     # Frequencies in the last place: one product of matrices gives all inner products.
     rows = ops.concatenate([rows_re, rows_im], axis=-1)
-    weight = ops.concatenate([weight, weight], axis=-1)[..., None, :]
+    weight = ops.concatenate([found.weight, found.weight], axis=-1)[..., None, :]
     return ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2))
 
 
 def correlation_at(view, rotations, shifts):
     """As ``correlation(gram_matrix(...))``, without the derivatives that make up most of its cost."""
-    _, re, im, _, _, weight = turned_templates(view, rotations)
+    found = turned_templates(view, rotations)
+    re, im = found.re, found.im
     x_re, x_im, _ = _moved_back(view, shifts)
     inner, power_t, power_x = (
-        ops.sum(weight * product, axis=-1)
+        ops.sum(found.weight * product, axis=-1)
         for product in (re * x_re + im * x_im, re * re + im * im, x_re * x_re + x_im * x_im)
     )
     return _normalised(inner, power_t, power_x)
@@ -179,7 +198,6 @@ def _at_most(vector, length):
 
 
 def _cross(a, b):
-    """Cross product of ``(..., 3, j)``."""
-    ax, ay, az = (a[..., i, :] for i in range(3))
-    bx, by, bz = (b[..., i, :] for i in range(3))
+    """Cross product of three ``(..., j)`` each → ``(..., 3, j)``."""
+    (ax, ay, az), (bx, by, bz) = a, b
     return ops.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2)

@@ -13,7 +13,8 @@ import numpy as np
 from keras import ops
 
 from zoo.ops import fourier, magnitude_search, phase_search
-from zoo.ops.fourier_zoom import half_ball, voxel_index, zoomed_with_gradient
+from zoo.ops.fourier_zoom import half_ball, voxel_index
+from zoo.ops.half_zoom import half_zoom
 from zoo.ops.match_settings import MatchSettings
 from zoo.ops.rigid_refinement import Observation, refine, turned_templates
 from zoo.ops.rotation_bank import shift_grid, shift_phases
@@ -38,7 +39,7 @@ def prepare_templates(settings: MatchSettings, templates_ft, masks=None):
     maps = _inside_sphere(fourier.ifft3(*templates_ft)[0])
     maps = maps / ops.maximum(_norm(maps), _TINY)
     radius = settings.zoom_radius
-    prepared = {"fine": zoomed_with_gradient(maps, radius, _FINE_PAD)}
+    prepared = {"fine": half_zoom(maps, radius, _FINE_PAD)}
     if masks is not None:
         masks = ops.reshape(ops.cast(masks, "float32"), (-1, n, n, n))
         prepared["masks"] = masks
@@ -98,7 +99,8 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
 
 def _with_shifts(settings, view, rotations):
     """Rotations, the best shift of each, and its score, by a transform of few frequencies."""
-    _, re, im, _, _, weight = turned_templates(view, rotations)
+    found = turned_templates(view, rotations)
+    re, im, weight = found.re, found.im, found.weight
     x_re, x_im = (part[:, None, None, :] * weight for part in (view.x_re, view.x_im))
     product = ops.concatenate([x_re * re + x_im * im, x_im * re - x_re * im], axis=-1)
     shifts = shift_grid(settings.max_shift_voxels, _SHIFT_SPACING * settings.box / settings.search_radius)
