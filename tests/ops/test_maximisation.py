@@ -128,6 +128,39 @@ def test_shell_correlation_equals_numpy():
         assert found[s] == pytest.approx(expected, abs=1e-5)
 
 
+def half_sums(rng, weights, signal):
+    """Sums and weights of two half sets whose noise has the variance 1 at weight 1."""
+    shape = (2, 1, weights.size)
+    noise = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    sums = weights * signal * (1 + 0j) + np.sqrt(weights / 2) * noise
+    parts = {"re": sums.real, "im": sums.imag, "weights": np.broadcast_to(weights, shape)}
+    return {name: np.float32(part) for name, part in parts.items()}
+
+
+def test_the_fsc_of_the_filter_is_not_that_of_the_frequencies_seen_least():
+    rng = np.random.default_rng(8)
+    weights = np.where(np.arange(4000) % 20 == 0, 0.02, 4.0)
+    table = np.ones((4000, 1), "float32")
+    sums = half_sums(rng, weights, 1.0)
+    found = float(maximisation.reliable_fsc(sums, table, table.sum(0))[0, 0])
+    # Signal over noise of a frequency is its weight: on the whole 3.8 with the floor of a tenth of the mean.
+    root = np.sqrt(np.maximum(weights, 0.1 * weights.mean()))
+    ssnr = ((weights / root) ** 2).mean() / (weights / root**2).mean()
+    expected = ssnr / (1 + ssnr)
+    assert found == pytest.approx(expected - (1 - expected**2) / np.sqrt(4000), abs=0.02)
+    averages = [[sums[part][half] / weights for part in ("re", "im")] for half in (0, 1)]
+    averages = [[np.float32(part) for part in half] for half in averages]
+    assert float(maximisation.shell_correlation(*averages, table)[0, 0]) < 0.5 * found
+
+
+def test_shells_of_noise_are_left_out_of_the_filter_as_a_rule():
+    rng = np.random.default_rng(9)
+    table = np.eye(200, dtype="float32")[np.arange(20000) % 200]
+    sums = half_sums(rng, np.ones(20000), 0.0)
+    found = np.asarray(maximisation.reliable_fsc(sums, table, table.sum(0)))[0]
+    assert 0.04 < (found > 0).mean() < 0.12  # beyond 1.4 standard errors lie 8 %; above 0 half
+
+
 def test_leftovers_beside_the_wedge_are_not_blown_up():
     table = np.ones((4, 1), "float32")
     sums, weights = np.float32([[4, 4, 4, 0.2]]), np.float32([[4, 4, 4, 1e-4]])

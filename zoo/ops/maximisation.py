@@ -89,11 +89,29 @@ def shell_correlation(a, b, shell_table):
     return ops.where(power > 0.0, cross / ops.sqrt(ops.maximum(power, 1e-37)), 0.0)
 
 
-def wiener_weights(fsc, weights, shell_table, per_shell):
-    """σ²/τ² ``(k, j)`` from the FSC ``(k, s)`` of half averages and the mean weight of each shell.
+def reliable_fsc(sums, shell_table, per_shell):
+    """FSC ``(k, s)`` of what two half sets tell, for ``wiener_weights``: whitened, less its error.
 
-    Signal over noise of the whole average is 2·FSC/(1 − FSC) (Scheres 2012, RELION); shells from the
-    first below the noise on are left out.
+    sums: ``re``, ``im`` and ``weights`` ``(2, k, j)``. Divided by the root of their weights all sums of a
+    shell are equally noisy; in averages the few frequencies seen least would outweigh the others. Where
+    nothing is common to the halves the FSC is as often above 0 as below, and noise would be let through: 1.4
+    standard errors are taken off, (1 − FSC²)/√n of n complex values.
+    """
+    weights = sums["weights"]
+    halves = []
+    for half in (0, 1):
+        least = _LEAST_SHARE * shell_mean(weights[half], shell_table, per_shell)
+        root = ops.sqrt(ops.maximum(ops.maximum(weights[half], least), _EMPTY))
+        halves.append([sums[part][half] / root for part in ("re", "im")])
+    fsc = shell_correlation(*halves, shell_table)
+    return fsc - (1.0 - fsc**2) / ops.sqrt(per_shell)
+
+
+def wiener_weights(fsc, weights, shell_table, per_shell):
+    """σ²/τ² ``(k, j)`` from the FSC ``(k, s)`` of half sums and the mean weight of each shell.
+
+    Signal over noise of the whole average is 2·FSC/(1 − FSC) (Scheres 2012, RELION); shells whose FSC is not
+    above 0 are left out.
     """
     fsc = ops.clip(fsc, 0.0, 0.999)
     ssnr = ops.maximum(2.0 * fsc / (1.0 - fsc), 1e-4)
