@@ -23,7 +23,7 @@ _SHARED = {
     "similarity_epochs": 5,  # and no longer than that
     # Beyond the paper: poses that see what few others see are preferred at first.
     "coverage": 0.5,
-    "coverage_epochs": 6,
+    "coverage_epochs": 12,
     # Beyond the paper: without them averages of few subtomograms at SNR 0.01 drown in their own noise.
     "regularise": "fsc",
     "noise": "shells",
