@@ -43,12 +43,13 @@ def main() -> None:
     print(f"backend {keras.backend.backend()}")
     print("size  mode       SNR    rotation median  <10°   shift median  (<10°)  ms/pair wall    CPU")
     for size in options.sizes:
+        clean = some_pairs(options, size, np.inf)["subtomograms"]
         for snr in options.snr:
             pairs = some_pairs(options, size, snr)
             for mode in options.modes:
                 report_pairs(size, mode, snr, pairs)
             if np.isfinite(snr):
-                missed = np.median(shift_limit(pairs, some_pairs(options, size, np.inf)["subtomograms"]))
+                missed = np.median(shift_limit(pairs, clean))
                 print(f"{size:4d}  limit of shifts {snr:5g}{missed:46.3f}", flush=True)
         for mode in options.modes:
             for batch in options.batch:

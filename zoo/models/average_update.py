@@ -42,8 +42,8 @@ class AverageUpdate:
         held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
         return held, members * (1.0 + strength)
 
-    def averages(self, whole, current, members, fsc, mask):
-        """New averages of both halves' sums, filtered by their FSC ``(k, s)`` or filled (equation 10)."""
+    def averages(self, sums, whole, current, members, mask):
+        """New averages of ``whole``, filtered by the FSC of the half sets' sums or filled (equation 10)."""
         weights = whole["weights"]
         if self.config["regularise"] == "none":
             new = [
@@ -51,7 +51,9 @@ class AverageUpdate:
                 for part, old in zip(("re", "im"), current, strict=True)
             ]
         else:
-            missing = maximisation.wiener_weights(fsc, weights, self.ball.shell_table, self.ball.per_shell)
+            table, count = self.ball.shell_table, self.ball.per_shell
+            fsc = maximisation.reliable_fsc(sums, table, count)
+            missing = maximisation.wiener_weights(fsc, weights, table, count)
             new = [self._weighted(whole[part], weights, missing) for part in ("re", "im")]
         return self._masked(new, mask)
 

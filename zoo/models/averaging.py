@@ -276,8 +276,7 @@ class AveragingModel(keras.Model):
             self.density.assign(coverage.relative_density(whole["weights"], table, per_shell))
             whole, members = self.update.held_together(whole, total["members"], epoch)
             current = [ops.convert_to_tensor(part) * (0.0 if first else 1.0) for part in self.average]
-            fsc = maximisation.reliable_fsc(total, table, per_shell)
-            average = self.update.averages(whole, current, members, fsc, mask)
+            average = self.update.averages(total, whole, current, members, mask)
             for variable, value in zip(self.average, average, strict=True):
                 variable.assign(value)
         self.sigma2.assign(

@@ -32,7 +32,7 @@ def half_transform(maps, radius, pad):
     Three matrix products instead of the FFT of a padded box, of which only this corner would be kept.
     """
     n = maps.shape[-1]
-    matrix = _fourier_matrix(n, radius, pad)
+    matrix = fourier_matrix(n, radius, pad)
     size = zoom_size(radius, pad)
     half = size // 2 + 1
     both = np.concatenate([matrix.real, matrix.imag])
@@ -47,7 +47,7 @@ def half_transform(maps, radius, pad):
 
 def nearest_voxel(coordinates, n, axis=-1):
     """Flat index of the voxel of a centred ``(n, n, n)`` nearest to xyz along ``axis``, without it."""
-    x, y, z = _components(ops.round(coordinates), axis)
+    x, y, z = whole_components(ops.round(coordinates), axis)
     return (z * n + y) * n + x + n // 2 * (1 + n + n * n)
 
 
@@ -67,7 +67,8 @@ def voxel_index(frequency, n):
     return (k[..., 2] * n + k[..., 1]) * n + k[..., 0]
 
 
-def _components(rounded, axis):
+def whole_components(rounded, axis):
+    """Rounded xyz along ``axis`` → three int32 tensors without it."""
     whole = ops.cast(rounded, "int32")
     return (ops.take(whole, i, axis=axis) for i in range(3))
 
@@ -83,7 +84,8 @@ def _next_axis(product, size, half, axis=-2):
 
 
 @lru_cache(maxsize=16)
-def _fourier_matrix(n, radius, pad):
+def fourier_matrix(n, radius, pad):
+    """NumPy complex64 ``(q, n)``: the transform of one axis at every 1/pad Fourier voxel."""
     k = np.arange(-(radius + MARGIN) * pad, (radius + MARGIN) * pad + 1) / pad
     matrix = np.exp(-2j * np.pi * np.outer(k, np.arange(n) - n // 2) / n).astype("complex64")
     matrix.setflags(write=False)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from keras import ops
 
-from zoo.ops.fourier_zoom import MARGIN, zoom_size
+from zoo.ops.fourier_zoom import MARGIN, fourier_matrix, whole_components, zoom_size
 
 # Where a table has the derivatives by kx, ky and kz of re, and of im.
 SLOPES_RE, SLOPES_IM = (4, 6, 2), (5, 7, 3)
@@ -62,7 +62,7 @@ def nearest_sample(points, radius, pad, axis=-1):
     """Which sample of a map's table is nearest to xyz with kx ≥ 0 along ``axis``, and the offset from it."""
     rounded = ops.round(points * float(pad))
     size, origin = zoom_size(radius, pad), (radius + MARGIN) * pad
-    x, y, z = (ops.take(ops.cast(rounded, "int32"), i, axis=axis) for i in range(3))
+    x, y, z = whole_components(rounded, axis)
     return (x * size + y) * size + z + origin * (size + 1), points - rounded / float(pad)
 
 
@@ -80,11 +80,10 @@ def _by_frequency(matrix, kinds, size):
 @lru_cache(maxsize=8)
 def _matrices(n, radius, pad):
     """Matrices of the first axis ``(n, 4h)``, and for complex data: value and slope, value ``(2n, …q)``."""
-    k = np.arange(-(radius + MARGIN) * pad, (radius + MARGIN) * pad + 1) / pad
+    value = fourier_matrix(n, radius, pad).T
     x = (np.arange(n) - n // 2)[:, None]
-    value = np.exp(-2j * np.pi * x * k / n)
     slope = -2j * np.pi * x / n * value  # d/dk of exp(−2πi·k·x/n)
-    positive = slice(len(k) // 2, None)
+    positive = slice(zoom_size(radius, pad) // 2, None)
     first = [part[:, positive] for f in (value, slope) for part in (f.real, f.imag)]
 
     def on_pairs(f):

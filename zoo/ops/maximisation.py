@@ -16,6 +16,10 @@ def shell_mean(weights, shell_table, per_shell):
     return ops.matmul(ops.matmul(weights, shell_table) / per_shell, shell_table.T)
 
 
+def _at_least_a_share(weights, shell_table, per_shell):
+    return ops.maximum(weights, _LEAST_SHARE * shell_mean(weights, shell_table, per_shell))
+
+
 def with_shell_sums(weights, expected, shell_table):
     """Weights ``(..., j)`` scaled so that each shell sums to ``expected (..., s)``.
 
@@ -44,8 +48,7 @@ def weighted_averages(sums, weights, shell_table, per_shell, missing=0.0):
     missing: σ²/τ² ``(k, j)`` of a Wiener filter. Beside the edge of a wedge the sums are what interpolation
     left there, so weights below a tenth of their shell's mean count as that.
     """
-    mean = shell_mean(weights, shell_table, per_shell)
-    return sums / ops.maximum(ops.maximum(weights, _LEAST_SHARE * mean) + missing, _EMPTY)
+    return sums / ops.maximum(_at_least_a_share(weights, shell_table, per_shell) + missing, _EMPTY)
 
 
 def pooled(sums, members, strength):
@@ -100,8 +103,8 @@ def reliable_fsc(sums, shell_table, per_shell):
     weights = sums["weights"]
     halves = []
     for half in (0, 1):
-        least = _LEAST_SHARE * shell_mean(weights[half], shell_table, per_shell)
-        root = ops.sqrt(ops.maximum(ops.maximum(weights[half], least), _EMPTY))
+        seen = _at_least_a_share(weights[half], shell_table, per_shell)
+        root = ops.sqrt(ops.maximum(seen, _EMPTY))
         halves.append([sums[part][half] / root for part in ("re", "im")])
     fsc = shell_correlation(*halves, shell_table)
     return fsc - (1.0 - fsc**2) / ops.sqrt(per_shell)
