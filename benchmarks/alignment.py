@@ -47,7 +47,7 @@ def main() -> None:
         for snr in options.snr:
             pairs = some_pairs(options, size, snr)
             for mode in options.modes:
-                report_pairs(size, mode, snr, pairs)
+                report_pairs(size, mode, snr, pairs, options.xla)
             if np.isfinite(snr):
                 missed = np.median(shift_limit(pairs, clean))
                 print(f"{size:4d}  limit of shifts {snr:5g}{missed:46.3f}", flush=True)
@@ -56,14 +56,14 @@ def main() -> None:
                 report_batch(size, mode, pairs, batch, options.xla)
 
 
-def report_pairs(size: int, mode: str, snr: float, pairs: dict) -> None:
+def report_pairs(size: int, mode: str, snr: float, pairs: dict, xla: bool) -> None:
     settings = MatchSettings(size, mode)
 
     def one(template, subtomogram, wedge):
         prepared = prepare_templates(settings, fourier.fft3(template))
         return match(settings, fourier.fft3(subtomogram), wedge, prepared)
 
-    one = compiled(one)
+    one = compiled(one, xla)
     wedge = pairs["wedge"][None]
     found, times = [], []
     for template, subtomogram in zip(pairs["templates"], pairs["subtomograms"], strict=True):

@@ -16,15 +16,17 @@ from zoo.ops import fourier_zoom, half_zoom
 _DAMPING = 1e-3
 _LARGEST_TURN = 0.25  # radians in one step
 _TINY = 1e-20
+# Products of 8 rows over more frequencies than this take a path of TensorFlow's that is three times slower.
+_LONGEST_BLOCK = 128
 
 
 @dataclass(frozen=True)
 class Observation:
     """Subtomograms ``b`` and templates ``k`` on a half ball of ``j`` frequencies.
 
-    frequency ``(j, 3)`` in Fourier voxels of a box of n; zoomed ``(…, 8)`` of all templates from
-    ``half_zoom`` with its radius and pad; x_re, x_im and weight (the squared wedge) ``(b, j)``;
-    masks of the templates ``(k, n, n, n)`` or None.
+    frequency ``(j, 3)`` in Fourier voxels of a box of n, j best from ``padded_frequencies``; zoomed
+    ``(…, 8)`` of all templates from ``half_zoom`` with its radius and pad; x_re, x_im and weight (the
+    squared wedge) ``(b, j)``; masks of the templates ``(k, n, n, n)`` or None.
     """
 
     frequency: np.ndarray
@@ -95,15 +97,34 @@ def gram_matrix(view, rotations, shifts):
     x_re, x_im, phase = _moved_back(view, shifts)
     # The slopes by Rᵀk are those by its partner, of re with the sign exchanged: times Rᵀk only im keeps it.
     turns_re = _cross(found.slope_re, found.folded)
-    turns_im = _cross(found.slope_im, found.folded) * found.sign[..., None, :]
+    turns_im = [turn * found.sign for turn in _cross(found.slope_im, found.folded)]
     # T(k)·exp(−2πi·k·t/n): its derivative by t is −2πi·k/n times it
-    re, im, x_re, x_im = (part[..., None, :] for part in (found.re, found.im, x_re, x_im))
-    rows_re = ops.concatenate([re, turns_re, im * phase, x_re], axis=-2)
-    rows_im = ops.concatenate([im, turns_im, -re * phase, x_im], axis=-2)
-    # Frequencies in the last place: one product of matrices gives all inner products.
-    rows = ops.concatenate([rows_re, rows_im], axis=-1)
-    weight = ops.concatenate([found.weight, found.weight], axis=-1)[..., None, :]
-    return ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2))
+    rows_re = [found.re, *turns_re, *(found.im * part for part in phase), x_re]
+    rows_im = [found.im, *turns_im, *(-found.re * part for part in phase), x_im]
+    blocks = _blocks(len(view.frequency))
+    weight = _in_blocks([found.weight], blocks)
+    products = []
+    for rows in (rows_re, rows_im):
+        rows = _in_blocks(rows, blocks)
+        products.append(ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2)))
+    return ops.sum(products[0] + products[1], axis=-3)
+
+
+def padded_frequencies(count):
+    """To how many frequencies ``count`` should be padded, with weights of 0, for a fast ``gram_matrix``."""
+    blocks = -(-count // _LONGEST_BLOCK)
+    return -(-count // blocks) * blocks
+
+
+def _blocks(count):
+    """The least number of equal blocks that are short enough."""
+    return next(n for n in range(-(-count // _LONGEST_BLOCK), count + 1) if count % n == 0)
+
+
+def _in_blocks(rows, blocks):
+    """Rows ``(..., j)`` → ``(..., blocks, rows, j / blocks)``."""
+    shape = (*rows[0].shape[1:-1], blocks, 1, rows[0].shape[-1] // blocks)
+    return ops.concatenate([ops.reshape(row, (-1, *shape)) for row in rows], axis=-2)
 
 
 def correlation_at(view, rotations, shifts):
@@ -198,6 +219,6 @@ def _at_most(vector, length):
 
 
 def _cross(a, b):
-    """Cross product of three ``(..., j)`` each → ``(..., 3, j)``."""
+    """Cross product of three arrays each."""
     (ax, ay, az), (bx, by, bz) = a, b
-    return ops.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-2)
+    return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx]

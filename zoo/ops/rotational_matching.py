@@ -16,7 +16,7 @@ from zoo.ops import fourier, magnitude_search, phase_search
 from zoo.ops.fourier_zoom import half_ball, voxel_index
 from zoo.ops.half_zoom import half_zoom
 from zoo.ops.match_settings import MatchSettings
-from zoo.ops.rigid_refinement import Observation, refine, turned_templates
+from zoo.ops.rigid_refinement import Observation, padded_frequencies, refine, turned_templates
 from zoo.ops.rotation_bank import shift_grid, shift_phases
 
 UNUSED_SCORE = -2.0  # below any correlation: a place without a candidate of its own
@@ -81,11 +81,11 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
 
     def view(radius):
         subset = _subset(large, radius)
-        x = [ops.take(a, subset, axis=1) for a in (x_re, x_im, weight)]
+        none = ((0, 0), (0, padded_frequencies(len(subset)) - len(subset)))
+        x = [ops.pad(ops.take(a, subset, axis=1), none) for a in (x_re, x_im, weight)]
+        frequency = np.pad(large[subset], none[::-1])
         zoomed = ops.reshape(prepared["fine"], (-1, 8))
-        return Observation(
-            large[subset], n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks")
-        )
+        return Observation(frequency, n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks"))
 
     found = _with_shifts(settings, view(settings.search_radius), ops.stop_gradient(rotations))
     rotations, shifts, scores = (ops.stop_gradient(part) for part in found)

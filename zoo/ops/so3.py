@@ -43,15 +43,12 @@ def correlate_rotations(p, q, bandwidth, size, even=False):
     """
     if size < 2 * bandwidth + 1:
         raise ValueError(f"a grid of {size} angles cannot hold bandwidth {bandwidth}")
-    spectra = [_spectrum(a, b, bandwidth, size, even) for a, b in zip(p, q, strict=True)]
-    re, im = spectra[0]
-    if len(spectra) == 2:
-        re, im = re - spectra[1][1], im + spectra[1][0]
+    re, im = _spectrum(p, q, bandwidth, size, even)
     shape = ops.shape(re)
     re, im = (ops.reshape(part, (-1, size, size, size)) for part in (re, im))
     # Exchanged parts: the sum over exp(+i·angle) is an inverse transform without its division.
     im, re = fourier.plain_fft3(im, re)
-    return [ops.reshape(part, shape) for part in (re, im)[: len(spectra)]]
+    return [ops.reshape(part, shape) for part in (re, im)[: len(p)]]
 
 
 def local_maxima(correlation, count):
@@ -74,17 +71,26 @@ def local_maxima(correlation, count):
 
 
 def _spectrum(p, q, bandwidth, size, even):
-    """Fourier coefficients ``(b, k, n, n, n)`` over (m, h, m') as (re, im)."""
-    layout, kernel_re, kernel_im = _tables(bandwidth, size, even)
-    p_re, p_im = (_spread(part, layout) for part in p)
-    q_re, q_im = (_spread(part, layout) for part in q)
-    # I^l_mm' = Σ_shells p_lm·conj(q_lm'), with the shells in the last place of a product of matrices
-    left = ops.concatenate([p_re, p_im], axis=-1)
-    real = _outer(left, ops.concatenate([q_re, q_im], axis=-1))
-    imag = _outer(left, ops.concatenate([-q_im, q_re], axis=-1))
-    re = ops.matmul(real, kernel_re) - ops.matmul(imag, kernel_im)
-    im = ops.matmul(real, kernel_im) + ops.matmul(imag, kernel_re)
-    return tuple(ops.transpose(part, (2, 3, 0, 4, 1)) for part in (re, im))
+    """First correlation + i·second: coefficients ``(b, k, n, n, n)`` over (m, h, m'), (re, im)."""
+    layout, quarter_turns, kernel = _tables(bandwidth, size, even)
+    p = [_spread(part, layout) for pair in p for part in _turned(*pair, quarter_turns)]
+    q = [_spread(part, layout) for pair in q for part in _turned(*pair, quarter_turns)]
+    # Σ_shells p_lm·conj(q_lm'): shells and correlations stand in the last place of a product of matrices
+    for_re, for_im = [q[0], q[1]], [-q[1], q[0]]
+    if len(q) == 4:
+        for_re, for_im = [*for_re, q[3], -q[2]], [*for_im, q[2], q[3]]
+    right = [ops.concatenate(parts, axis=-1) for parts in (for_re, for_im)]
+    product = _outer(ops.concatenate(p, axis=-1), ops.concatenate(right, axis=-2))
+    spectrum = ops.matmul(product, kernel)  # (m, m', b, [re, im]·k, h)
+    spectrum = ops.reshape(spectrum, (size, size, -1, 2, ops.shape(q[0])[-2], size))
+    spectrum = ops.transpose(spectrum, (3, 2, 4, 0, 5, 1))
+    return spectrum[0], spectrum[1]
+
+
+def _turned(re, im, quarter_turns):
+    """Coefficients times i^(−m), which leaves a real kernel."""
+    cosine, sine = quarter_turns
+    return re * cosine - im * sine, re * sine + im * cosine
 
 
 def _spread(coefficients, layout):
@@ -94,26 +100,26 @@ def _spread(coefficients, layout):
 
 
 def _outer(p, q):
-    """``(l, m, b, s)`` and ``(l, m', k, s)`` → ``(m, m', b, k, l)``."""
+    """``(l, m, b, s)`` and ``(l, m', k, s)`` → ``(m, m', b·k, l)``."""
     degrees, orders = p.shape[:2]
     b, k, shells = ops.shape(p)[2], ops.shape(q)[2], p.shape[-1]
     left = ops.reshape(p, (degrees, orders * b, shells))
     right = ops.transpose(ops.reshape(q, (degrees, orders * k, shells)), (0, 2, 1))
     product = ops.reshape(ops.matmul(left, right), (degrees, orders, b, orders, k))
-    return ops.transpose(product, (1, 3, 2, 4, 0))
+    return ops.reshape(ops.transpose(product, (1, 3, 2, 4, 0)), (orders, orders, b * k, degrees))
 
 
 @lru_cache(maxsize=8)
 def _tables(bandwidth, size, even):
-    """Places of the coefficients (l, m) and the kernel ``(m, m', 1, l, h)`` as float32 (re, im)."""
+    """Places of coefficients (l, m), their factors i^(−m) as (re, im), the kernel ``(m, m', l, h)``."""
     degree, order = spherical.degrees_and_orders(bandwidth, even)
     degrees = np.unique(degree)
     layout = np.full((len(degrees), size), len(degree), "int32")
     layout[np.searchsorted(degrees, degree), order % size] = np.arange(len(degree))
-    kernel = np.zeros((size, size, 1, len(degrees), size), complex)
+    quarter_turns = np.array([[1, 0, -1, 0], [0, -1, 0, 1]], "float32")[:, order % 4]
+    kernel = np.zeros((size, size, len(degrees), size), "float32")
     for row, degree in enumerate(degrees):
         at = np.arange(-degree, degree + 1) % size
         # conj(D) has the phases exp(+i·m·alpha), exp(+i·m'·gamma); d is real: h may take its + sign too
-        spectrum = np.conj(small_d_spectrum(int(degree))).transpose(0, 2, 1)
-        kernel[np.ix_(at, at, [0], [row], at)] = spectrum[:, :, None, None, :]
-    return layout, kernel.real.astype("float32"), kernel.imag.astype("float32")
+        kernel[np.ix_(at, at, [row], at)] = small_d_spectrum(int(degree)).transpose(0, 2, 1)[:, :, None]
+    return layout, quarter_turns, kernel

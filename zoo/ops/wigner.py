@@ -33,15 +33,13 @@ def wigner_half_pi(degree):
 
 
 def small_d_spectrum(degree):
-    """Complex ``(m, h, m')``, each −l…l: d^l_mm'(beta) = Σ_h spectrum·exp(−i·h·beta).
+    """Real ``(m, h, m')``, each −l…l: d^l_mm'(beta) = i^(m−m')·Σ_h spectrum·exp(−i·h·beta).
 
-    A turn about y is one about z between two quarter turns, so that the spectrum is
-    i^(m−m')·Δ^l_hm·Δ^l_hm' (Risbo 1996; Kovacs & Wriggers 2002, equation 8).
+    A turn about y is one about z between two quarter turns, so that the spectrum is Δ^l_hm·Δ^l_hm'
+    (Risbo 1996; Kovacs & Wriggers 2002, equation 8).
     """
     delta = wigner_half_pi(degree)
-    m = np.arange(-degree, degree + 1)
-    turns = np.array([1, 1j, -1, -1j])[(m[:, None] - m[None, :]) % 4]
-    return turns[:, None, :] * np.einsum("hm,hn->mhn", delta, delta)
+    return np.einsum("hm,hn->mhn", delta, delta)
 
 
 @lru_cache(maxsize=128)
