@@ -7,6 +7,7 @@ medians; CPU seconds are printed too, as a busy machine spoils the others. The l
 structure without noise, at the true rotation and with all frequencies, still misses them by.
 
     python benchmarks/alignment.py [--sizes 32 64] [--snr inf 0.1 0.01] [--bench FOLDER/alignbench.py] [--xla]
+        [--threads 1]
 
 --bench takes the pairs from another generator's ``generate`` (arrays x, y, z; centre (n−1)/2; keys templates,
 subtomos, wedge, R, t) instead of our own.
@@ -37,10 +38,15 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 20], help="sizes of batches")
-    parser.add_argument("--xla", action="store_true", help="compile batches by XLA (always so on JAX)")
+    parser.add_argument("--xla", action="store_true", help="compile by XLA (always so on JAX)")
+    parser.add_argument("--threads", type=int, default=0, help="of one TensorFlow operation; 0 means all cores")
     parser.add_argument("--bench", type=Path, help="a file alignbench.py whose generate() gives the pairs")
     options = parser.parse_args()
     print(f"backend {keras.backend.backend()}")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     print("size  mode       SNR    rotation median  <10°   shift median  (<10°)  ms/pair wall    CPU")
     for size in options.sizes:
         clean = some_pairs(options, size, np.inf)["subtomograms"]

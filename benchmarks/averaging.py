@@ -86,7 +86,9 @@ def run_faml(options, folder: Path, start, truth) -> dict:
     import tensorflow as tf
 
     from zoo.models.faml import Faml
+    from zoo.training.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as zoo-train does
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     info = DatasetInfo.load(folder / "packed")
     model = Faml.from_data(info, "default")

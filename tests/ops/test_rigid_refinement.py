@@ -33,7 +33,7 @@ def observation(subtomogram, weight, masks=None):
     x = transform(subtomogram, FREQUENCY)[None]
     zoomed = ops.reshape(half_zoom.half_zoom(blobs()[None], RADIUS, PAD), (-1, 8))
     parts = (part.astype("float32") for part in (x.real, x.imag))
-    return refinement.Observation(FREQUENCY, N, RADIUS, PAD, zoomed, *parts, weight[None], masks)
+    return refinement.Observation(FREQUENCY, N, RADIUS, PAD, zoomed, *parts, weight[None] ** 0.5, masks)
 
 
 def pose(rotation, shift):

@@ -22,19 +22,22 @@ _SPACING = 0.375  # of shifts, in periods of the highest frequency of the search
 
 
 def prepare_bank(settings, maps, masks=None):
-    """Real templates ``(k, n, n, n)`` → dict of the turned templates ``(k, m, 2j)`` and their power."""
+    """Real templates ``(k, n, n, n)`` → dict of the turned templates ``(k, m, 2j)`` and their power.
+
+    re and im of a frequency lie side by side: one read fetches both.
+    """
     size = zoom_size(settings.search_radius, PAD) ** 3
     index = bank_index(settings.step_deg, settings.search_radius, PAD)
-    zoomed = zoomed_transform(maps, settings.search_radius, PAD)
-    re, im = (ops.take(ops.reshape(part, (-1, size)), index, axis=1) for part in zoomed)
+    zoomed = ops.stack(zoomed_transform(maps, settings.search_radius, PAD), axis=-1)
+    bank = ops.take(ops.reshape(zoomed, (-1, size, 2)), index, axis=1)
     prepared = {}
     if masks is not None:
         voxels = bank_voxel_index(settings.step_deg, settings.search_radius, settings.box)
         seen = ops.take(ops.reshape(masks, (-1, settings.box**3)), voxels, axis=1)
-        re, im = re * seen, im * seen
+        bank = bank * seen[..., None]
         prepared["bank_seen"] = seen * seen
-    prepared["bank"] = ops.concatenate([re, im], axis=-1)
-    prepared["bank_power"] = re * re + im * im
+    prepared["bank"] = ops.reshape(bank, (-1, index.shape[0], 2 * index.shape[1]))
+    prepared["bank_power"] = bank[..., 0] ** 2 + bank[..., 1] ** 2
     return prepared
 
 
@@ -52,7 +55,7 @@ def candidate_rotations(settings, prepared, x_re, x_im, weight):
     phases = shift_phases(frequency, shifts, settings.box).T
     cosine, sine = phases[None, :, :half], -phases[None, :, half:]
     re, im = (x_re * weight)[:, None, :], (x_im * weight)[:, None, :]
-    moved = ops.concatenate([re * cosine - im * sine, re * sine + im * cosine], axis=-1)
+    moved = ops.stack([re * cosine - im * sine, re * sine + im * cosine], axis=-1)
 
     def over_rotations(bank, columns):
         """The bank is the large one: it is read once, as it lies."""

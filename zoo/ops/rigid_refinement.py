@@ -26,7 +26,7 @@ class Observation:
 
     frequency ``(j, 3)`` in Fourier voxels of a box of n, j best from ``padded_frequencies``; zoomed
     ``(…, 8)`` of all templates from ``half_zoom`` with its radius and pad; x_re, x_im and weight (the
-    squared wedge) ``(b, j)``; masks of the templates ``(k, n, n, n)`` or None.
+    wedge, not its square) ``(b, j)``; masks of the templates ``(k, n, n, n)`` or None.
     """
 
     frequency: np.ndarray
@@ -55,7 +55,7 @@ class Turned(NamedTuple):
     """Templates at Rᵀk ``(b, k, c, j)``, from the nearest sample and its slope.
 
     folded: the xyz of Rᵀk, or of −Rᵀk where its kx < 0, and sign −1 there; re and im of the template at Rᵀk;
-    slope_re and slope_im: by the three components at ``folded``; weight: squared wedge times squared mask.
+    slope_re and slope_im: by the three components at ``folded``; weight: wedge times mask.
     """
 
     folded: list
@@ -83,7 +83,7 @@ def turned_templates(view, rotations):
     weight = view.weight[:, None, None, :]
     if view.masks is not None:
         voxel = fourier_zoom.nearest_voxel(turned, view.n, axis=-2) + template_starts(rotations, view.n**3)
-        weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0) ** 2
+        weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0)
     return Turned([folded[..., i, :] for i in range(3)], sign, re, sign * im, *slopes, weight)
 
 
@@ -95,19 +95,20 @@ def gram_matrix(view, rotations, shifts):
     """
     found = turned_templates(view, rotations)
     x_re, x_im, phase = _moved_back(view, shifts)
+    re, im, x_re, x_im = (found.weight * part for part in (found.re, found.im, x_re, x_im))
+    folded = [found.weight * part for part in found.folded]
     # The slopes by Rᵀk are those by its partner, of re with the sign exchanged: times Rᵀk only im keeps it.
-    turns_re = _cross(found.slope_re, found.folded)
-    turns_im = [turn * found.sign for turn in _cross(found.slope_im, found.folded)]
+    turns_re = _cross(found.slope_re, folded)
+    turns_im = [turn * found.sign for turn in _cross(found.slope_im, folded)]
     # T(k)·exp(−2πi·k·t/n): its derivative by t is −2πi·k/n times it
-    rows_re = [found.re, *turns_re, *(found.im * part for part in phase), x_re]
-    rows_im = [found.im, *turns_im, *(-found.re * part for part in phase), x_im]
+    rows_re = [re, *turns_re, *(im * part for part in phase), x_re]
+    rows_im = [im, *turns_im, *(-re * part for part in phase), x_im]
     blocks = _blocks(len(view.frequency))
-    weight = _in_blocks([found.weight], blocks)
-    products = []
+    products = 0.0
     for rows in (rows_re, rows_im):
         rows = _in_blocks(rows, blocks)
-        products.append(ops.matmul(rows * weight, ops.swapaxes(rows, -1, -2)))
-    return ops.sum(products[0] + products[1], axis=-3)
+        products = products + ops.einsum("...if,...jf->...ij", rows, rows)
+    return ops.sum(products, axis=-3)
 
 
 def padded_frequencies(count):
@@ -130,10 +131,10 @@ def _in_blocks(rows, blocks):
 def correlation_at(view, rotations, shifts):
     """As ``correlation(gram_matrix(...))``, without the derivatives that make up most of its cost."""
     found = turned_templates(view, rotations)
-    re, im = found.re, found.im
     x_re, x_im, _ = _moved_back(view, shifts)
+    re, im, x_re, x_im = (found.weight * part for part in (found.re, found.im, x_re, x_im))
     inner, power_t, power_x = (
-        ops.sum(found.weight * product, axis=-1)
+        ops.sum(product, axis=-1)
         for product in (re * x_re + im * x_im, re * re + im * im, x_re * x_re + x_im * x_im)
     )
     return _normalised(inner, power_t, power_x)

@@ -66,12 +66,11 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
     large = half_ball(settings.refine_radius)
     index = voxel_index(large, n)
     x_re, x_im, wedge = (ops.take(ops.reshape(a, (-1, n**3)), index, axis=1) for a in (re, im, wedges))
-    weight = wedge**2
-    scale = ops.sqrt(ops.sum(weight * (x_re**2 + x_im**2), axis=-1, keepdims=True) + _TINY)
+    scale = ops.sqrt(ops.sum(wedge**2 * (x_re**2 + x_im**2), axis=-1, keepdims=True) + _TINY)
     x_re, x_im = x_re / scale, x_im / scale
 
     low = _subset(large, settings.search_radius)
-    x_low = [ops.take(a, low, axis=1) for a in (x_re, x_im, weight)]
+    x_low = [ops.take(a, low, axis=1) for a in (x_re, x_im, wedge**2)]
     if settings.mode == "phase":
         rotations = phase_search.candidate_rotations(settings, prepared, *x_low)
     else:
@@ -82,7 +81,7 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
     def view(radius):
         subset = _subset(large, radius)
         none = ((0, 0), (0, padded_frequencies(len(subset)) - len(subset)))
-        x = [ops.pad(ops.take(a, subset, axis=1), none) for a in (x_re, x_im, weight)]
+        x = [ops.pad(ops.take(a, subset, axis=1), none) for a in (x_re, x_im, wedge)]
         frequency = np.pad(large[subset], none[::-1])
         zoomed = ops.reshape(prepared["fine"], (-1, 8))
         return Observation(frequency, n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks"))
@@ -100,12 +99,12 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
 def _with_shifts(settings, view, rotations):
     """Rotations, the best shift of each, and its score, by a transform of few frequencies."""
     found = turned_templates(view, rotations)
-    re, im, weight = found.re, found.im, found.weight
-    x_re, x_im = (part[:, None, None, :] * weight for part in (view.x_re, view.x_im))
+    re, im = found.weight * found.re, found.weight * found.im
+    x_re, x_im = (found.weight * part[:, None, None, :] for part in (view.x_re, view.x_im))
     product = ops.concatenate([x_re * re + x_im * im, x_im * re - x_re * im], axis=-1)
     shifts = shift_grid(settings.max_shift_voxels, _SHIFT_SPACING * settings.box / settings.search_radius)
     inner = ops.matmul(product, shift_phases(view.frequency, shifts, settings.box))
-    power = ops.sum((re**2 + im**2) * weight, axis=-1)
+    power = ops.sum(re**2 + im**2, axis=-1)
     scores = ops.max(inner, axis=-1) / ops.sqrt(ops.maximum(power, _TINY))
     return rotations, ops.take(shifts, ops.argmax(inner, axis=-1), axis=0), scores
 
