@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 20], help="sizes of batches")
     parser.add_argument("--xla", action="store_true", help="compile by XLA (always so on JAX)")
-    parser.add_argument("--threads", type=int, default=0, help="of one TensorFlow operation; 0 means all cores")
+    parser.add_argument("--threads", type=int, default=0, help="of a TensorFlow operation; 0: all cores")
     parser.add_argument("--bench", type=Path, help="a file alignbench.py whose generate() gives the pairs")
     options = parser.parse_args()
     print(f"backend {keras.backend.backend()}")
