@@ -63,6 +63,19 @@ def test_finds_known_poses_of_two_templates_behind_a_wedge(mode):
         assert scores[i, i, 0] > scores[i, 1 - i, 0] + 0.05  # the right template wins
 
 
+def test_noise_in_the_corners_does_not_reach_the_magnitudes():
+    corners = np.linalg.norm(fourier.frequency_grid_3d(N), axis=-1) > 0.5
+    rotation, shift = POSES[0]
+    volumes = []
+    for seed in range(6):
+        noise = np.random.default_rng(seed).normal(size=(N, N, N))
+        volumes.append(blobs(0, rotation, shift) + 3.0 * noise * corners)
+    settings = MatchSettings(N, "magnitude", **SMALL)
+    rotations, _, _ = matched(settings, volumes, np.ones((6, N, N, N), "float32"), [blobs(0)])
+    for found in rotations[:, 0, 0]:
+        assert degrees(found, rotation) < 8.0
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_turning_the_input_turns_the_answer(mode):
     """Without a wedge nothing but the grid tells directions apart."""

@@ -30,7 +30,7 @@ def prepare_magnitudes(settings, zoomed, radius, pad, masks=None):
 def candidate_rotations(settings, prepared, maps, wedges):
     """Local maxima of the bound over all rotations → ``(b, k, pool, 3, 3)``.
 
-    maps: real subtomograms ``(b, n, n, n)``, whose transform is 0 where the wedges (same shape) are.
+    maps: real subtomograms ``(b, n, n, n)``, without what the wedges (same shape) do not observe.
     """
     radius = settings.magnitude_radius
     re, im = _on_shells(settings, half_zoom.half_zoom(maps, radius, _PAD), radius, _PAD)

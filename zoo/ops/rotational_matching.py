@@ -75,7 +75,8 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
         rotations = phase_search.candidate_rotations(settings, prepared, *x_low)
     else:
         seen = ops.cast(wedges > 0.0, "float32")
-        maps = fourier.ifft3(re * seen, im * seen)[0]
+        # Magnitudes take up the noise of the whole box, of which the sphere holds less than half.
+        maps = _inside_sphere(fourier.ifft3(re * seen, im * seen)[0])
         rotations = magnitude_search.candidate_rotations(settings, prepared, maps / _norm(maps), wedges)
 
     def view(radius):
