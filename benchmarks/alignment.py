@@ -98,7 +98,7 @@ def report_batch(size: int, mode: str, pairs: dict, batch: int, xla: bool) -> No
     subtomograms = np.resize(pairs["subtomograms"], (batch, size, size, size))
     wedges = np.repeat(pairs["wedge"][None], batch, axis=0)
     preparing, matching = [], []
-    for _ in range(4):
+    for _ in range(max(4, 24 // batch)):
         prepared, *spent = timed(prepare, pairs["templates"][:1])
         preparing.append(spent)
         _, *spent = timed(several, subtomograms, wedges, prepared)

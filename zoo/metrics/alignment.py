@@ -36,7 +36,8 @@ def align_maps(
 
     Search: even rotations 14.5 degrees apart (4,900 per hand) on the lowest 5 Fourier shells, the best shift
     of each by FFT cross-correlation. The best `candidates` are refined (Nelder-Mead on rotation vector and
-    shift) with shells added up to a third of the box. Maps must lie near the middle of their boxes.
+    shift) with shells added up to a third of the box; the hand is the one that correlates better then.
+    Maps must lie near the middle of their boxes.
     Raises ZooError if the maps are not finite cubes of one box, or one of them is constant.
     """
     # imported here: the rest of this module needs no Keras backend
@@ -62,16 +63,21 @@ def align_maps(
         scores, shifts = coarse.search(transform, matrices)
         for index in np.argsort(-scores)[:candidates]:
             found.append((scores[index], hand, Rotation.from_matrix(matrices[index]), shifts[index]))
-    found = sorted(found, key=lambda item: -item[0])[: 2 * candidates]
 
-    # Few candidates survive each step, so that the shells that cost most see only the likely ones.
-    for radius, keep in ((coarse_radius, 6), (box // 5, 3), (box // 3, 1)):
+    # Few candidates survive each step, so that the shells that cost most see only the likely ones. Of each
+    # hand some do: many molecules are their own mirror image but for the last shells.
+    for radius, keep in ((coarse_radius, 4), (box // 5, 2), (box // 3, 1)):
         radius = max(radius, coarse_radius)
         shells = _Shells(target, radius)
         found = [shells.refine(transforms[hand], hand, rotation, shift) for _, hand, rotation, shift in found]
-        found = sorted(found, key=lambda item: -item[0])[:keep]
+        best = sorted(found, key=lambda item: -item[0])
+        found = [item for hand in hands for item in [i for i in best if i[1] == hand][:keep]]
 
-    _, hand, rotation, shift = found[0]
+    laid = [_laid_over(moving, reference, *pose) for _, *pose in found]
+    return max(laid, key=lambda alignment: alignment.correlation)
+
+
+def _laid_over(moving, reference, hand, rotation, shift):
     aligned = transform_map(moving, rotation.as_matrix(), shift, hand)
     correlation = float(np.corrcoef(aligned.ravel(), reference.ravel())[0, 1])
     return Alignment(aligned.astype(np.float32), rotation.as_matrix(), shift, hand, correlation)

@@ -4,9 +4,9 @@ subtomogram(x) = template(Rᵀ(x − c − t) + c), c = voxel N//2, x and t xyz 
 constrained correlation of Zhao et al. (FAML), equation 1, divided by the norm of the observed subtomogram,
 so that they lie in [−1, 1]; the zero frequency is left out.
 
-Two ways to find candidates: ``magnitude`` bounds the correlation over all shifts by magnitudes, for all
-rotations at once; ``phase`` searches even rotations and a grid of shifts jointly with low frequencies. Both
-then find the shift of each and refine on more frequencies.
+Two ways to find candidates: ``magnitude`` bounds the correlation over all shifts by the magnitudes of what
+lies in the box's sphere, for all rotations at once; ``phase`` searches even rotations and a grid of shifts
+jointly with low frequencies. Both then find the shift of each and refine on more frequencies.
 """
 
 import numpy as np
