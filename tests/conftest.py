@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 # Set before anything imports Keras: TensorFlow's start-up notices are not the tests' output.
@@ -47,3 +50,20 @@ def shared_data() -> Path:
 def repository() -> Path:
     """Root folder of the checkout that the tests lie in."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def measured_python():
+    """``measured_python(code, *words)`` → what the code prints in a Python whose ``ru_maxrss`` is its own.
+
+    Linux hands the peak of the process that forked on to the program that is executed then, here that of the
+    whole test session. A shell between the two has none worth speaking of.
+    """
+
+    def run(code, *words):
+        command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", textwrap.dedent(code)]
+        done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

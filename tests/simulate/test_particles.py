@@ -184,18 +184,16 @@ def test_progress_reaches_the_end(classes, tmp_path):
     assert seen == [(4, 15), (8, 15), (12, 15), (15, 15)]
 
 
-def test_memory_does_not_grow_with_the_count(tmp_path):
-    code = (
-        "import resource, sys\n"
-        "from zoo.simulate.embedded import embedded_classes\n"
-        "from zoo.simulate.particles import simulate_particles\n"
-        "from zoo.simulate.settings import ParticleSettings\n"
-        "simulate_particles(embedded_classes(64), sys.argv[1], ParticleSettings(int(sys.argv[2])))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    )
-    peaks = []
-    for count in (100, 1500):  # 5 MB and 74 MB of images
-        command = [sys.executable, "-c", code, str(tmp_path / str(count)), str(count)]
-        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+def test_memory_does_not_grow_with_the_count(tmp_path, measured_python):
+    code = """
+        import resource, sys
+        from zoo.simulate.embedded import embedded_classes
+        from zoo.simulate.particles import simulate_particles
+        from zoo.simulate.settings import ParticleSettings
+        simulate_particles(embedded_classes(64), sys.argv[1], ParticleSettings(int(sys.argv[2])))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    # 5 MB and 74 MB of images
+    peaks = [int(measured_python(code, tmp_path / str(count), count)) for count in (100, 1500)]
     unit = 1024 if sys.platform != "darwin" else 1024**2
     assert (peaks[1] - peaks[0]) / unit < 25

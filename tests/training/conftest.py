@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -67,11 +69,11 @@ def toy_records(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def train_command(toy_records):
-    """Start zoo-train with the toy model as a process: ``train_command("--steps", 3, …)``."""
+    """Start zoo-train as a process, with the toy unless told: ``train_command("--steps", 3, …)``."""
 
     def start(*words, environment=None, **options) -> subprocess.Popen:
         arguments = [str(word) for word in words]
-        if "--resume" not in arguments:
+        if not {"--resume", "--model"} & set(arguments):
             arguments = ["--model", "toy", "--data", str(toy_records), *arguments]
         return subprocess.Popen(
             [sys.executable, str(HERE / "toy_model.py"), *arguments],
@@ -83,6 +85,42 @@ def train_command(toy_records):
         )
 
     return start
+
+
+def free_ports(count):
+    """Ports of loopback that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@pytest.fixture(scope="session")
+def run_workers(train_command):
+    """Run zoo-train as two workers on loopback; ``outs`` are the words of each alone. What each printed."""
+
+    def run(words, outs):
+        workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        processes = []
+        for rank, out in enumerate(outs):
+            cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+            environment = {"TF_CONFIG": json.dumps(cluster), "OMP_NUM_THREADS": "1"}
+            processes.append(train_command(*words, *out, environment=environment))
+        printed = []
+        try:
+            for process in processes:
+                printed.append(process.communicate(timeout=300))
+                assert process.returncode == 0, printed[-1]
+        finally:
+            for process in processes:
+                process.kill()
+        return printed
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """More than one device learns what one device learns, and saves once."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -77,50 +75,19 @@ def test_mirrored_over_two_devices_equals_one(tmp_path, toy, toy_records, newest
     assert keras.saving.load_model(run / "model.keras", compile=False).width == 8
 
 
-def free_ports(count):
-    """Ports of loopback that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def run_workers(train_command, words, outs):
-    """Run zoo-train as two workers on loopback; returns what each printed."""
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    processes = []
-    for rank, out in enumerate(outs):
-        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-        environment = {"TF_CONFIG": json.dumps(cluster), "OMP_NUM_THREADS": "1"}
-        processes.append(train_command(*words, *out, environment=environment))
-    printed = []
-    try:
-        for process in processes:
-            printed.append(process.communicate(timeout=300))
-            assert process.returncode == 0, printed[-1]
-    finally:
-        for process in processes:
-            process.kill()
-    return printed
-
-
 @pytest.mark.slow
 def test_two_workers_train_save_once_and_resume(
-    tmp_path, toy, toy_records, train_command, newest_state, one_device
+    tmp_path, toy, toy_records, run_workers, newest_state, one_device
 ):
     run, elsewhere = tmp_path / "chief", tmp_path / "second"
     words = [*OPTIONS, "--strategy", "multiworker"]
     words[1] = "3"
-    printed = run_workers(train_command, words, [("--out", run), ("--out", elsewhere)])
+    printed = run_workers(words, [("--out", run), ("--out", elsewhere)])
     assert "worker 1 of 2" in printed[0][0] and printed[1][0] == ""
     assert checkpoint.steps_in(run / "checkpoints") == [2, 3]
     assert (run / "model.keras").exists() and not elsewhere.exists()
     words = ["--resume", run, "--steps", "5", "--strategy", "multiworker"]
-    printed = run_workers(train_command, words, [(), ()])
+    printed = run_workers(words, [(), ()])
     assert "continued after step 3" in printed[0][0]
     assert_same_learning(run, newest_state, one_device)
 
