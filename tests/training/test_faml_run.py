@@ -85,6 +85,29 @@ def test_results_are_maps_curves_and_poses(run, records):
     assert list(five.source.blocks["particles"]["rlnClassNumber"]) == list(frame["rlnClassNumber"])
 
 
+def told_in_record_order(run, records):
+    """Euler angles and classes (from 1) of results/particles.star."""
+    told = read_subtomograms(run.path / "results" / "particles.star")
+    uid = DatasetInfo.load(records).load_table()["uid"]
+    rows = np.argsort(told.uid)[np.searchsorted(np.sort(told.uid), uid)]
+    frame = told.source.blocks[told.source.particle_block]
+    return told.euler_deg()[rows], np.asarray(frame["rlnClassNumber"], int)[rows]
+
+
+def test_what_is_known_of_the_data_is_told(run, records):
+    with open(run.path / "results" / "truth.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["number"], second["number"]) == ("1", "2")
+    labels = DatasetInfo.load(records).load_table()["label"]
+    classes = told_in_record_order(run, records)[1]
+    for row in (first, second):
+        here, there = classes == int(row["number"]), labels == int(row["label"])
+        f1 = 2 * (here & there).sum() / (here.sum() + there.sum())
+        assert float(row["f1"]) == pytest.approx(f1, abs=1e-4)
+        assert row["true_map"] == f"class_{row['label']}.mrc"
+        assert -1 <= float(row["correlation"]) <= 1 and float(row["fsc_half_angstrom"]) > 0
+
+
 def test_model_is_saved_and_exported(run, records):
     import tensorflow as tf
 
@@ -95,13 +118,10 @@ def test_model_is_saved_and_exported(run, records):
     info = DatasetInfo.load(records)
     batch = next(iter(host_data.sequential_batches(info, 9)))
     found = served.signatures["align"](volume=tf.constant(batch["volume"]), wedge=tf.constant(batch["wedge"]))
-    told = read_subtomograms(run.path / "results" / "particles.star")
-    rows = np.argsort(told.uid)[np.searchsorted(np.sort(told.uid), info.load_table()["uid"])]
-    frame = told.source.blocks[told.source.particle_block]
-    classes = np.asarray(frame["rlnClassNumber"], int)[rows]
+    euler_deg, classes = told_in_record_order(run, records)
     np.testing.assert_array_equal(found["class"].numpy() + 1, classes)
     ours = Rotation.from_euler("ZYZ", found["euler_deg"].numpy(), degrees=True)
-    theirs = Rotation.from_euler("ZYZ", told.euler_deg()[rows], degrees=True)
+    theirs = Rotation.from_euler("ZYZ", euler_deg, degrees=True)
     assert np.rad2deg((ours * theirs.inv()).magnitude()).max() < 0.1
     np.testing.assert_allclose(found["posterior"].numpy().sum(1), 1, rtol=1e-4)
 

@@ -61,14 +61,16 @@ def _class_number(path: Path) -> tuple:
     return (int(number), "") if number.isdigit() else (10**9, number)
 
 
-def match_truth(volume, truths, names, voxel_size_angstrom: float, candidates=None) -> TruthMatch:
-    """The true map that `volume` (n, n, n) resembles most after alignment, mirrored or not.
+def match_truth(
+    volume, truths, names, voxel_size_angstrom: float, candidates=None, allow_mirror: bool = True
+) -> TruthMatch:
+    """The true map that `volume` (n, n, n) resembles most after alignment, mirrored or (if allowed) not.
 
     `truths` (k, n, n, n); `candidates` limits the search to some of them. No mask is used.
     """
     matches = []
     for index in range(len(truths)) if candidates is None else candidates:
-        found = align_maps(volume, truths[index])
+        found = align_maps(volume, truths[index], allow_mirror)
         resolution = resolution_at(
             fsc(found.aligned, truths[index]), 0.5, voxel_size_angstrom, box=len(truths[index])
         )

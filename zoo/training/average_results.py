@@ -15,7 +15,7 @@ from zoo.training import host_data
 
 def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]:
     """Write ``folder``: class_K.mrc and half maps, fsc.csv and .png, particles.star (and with the columns
-    of RELION 5), averages.cxc.
+    of RELION 5), averages.cxc; of simulated data truth.csv.
 
     particles.star has the columns of the STAR that was packed, with the class, pose, half set and
     probability of each subtomogram in it. Returns what a person should be told, a line each.
@@ -29,7 +29,7 @@ def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]
     lines = [write_star(model, info, folder / "particles.star", found)]
     counts = np.bincount(found["class"], minlength=model.classes)
     sizes = ", ".join(f"class {k + 1}: {count}" for k, count in enumerate(counts))
-    return [*lines, f"{folder}: {sizes} subtomograms"]
+    return [*lines, f"{folder}: {sizes} subtomograms", *_compare(model, info, folder, found)]
 
 
 def assign(model, info, batch_size: int) -> dict[str, np.ndarray]:
@@ -63,6 +63,22 @@ def write_star(model, info, path: Path, found: dict[str, np.ndarray]) -> str:
     write_subtomograms(table, path, model.box, columns)
     write_subtomograms(table, path.with_name(f"{path.stem}_relion5.star"), model.box, columns, relion5=True)
     return f"{path}: poses and classes of {len(table)} subtomograms"
+
+
+def _compare(model, info, folder: Path, found: dict[str, np.ndarray]) -> list[str]:
+    """Write truth.csv where something is known of the data; a line for each class."""
+    from zoo.analysis.class_truth import compare_classes, write_truth
+
+    maps, labels = ops.convert_to_numpy(model.average_maps()), info.load_table()["label"]
+    try:
+        truth = compare_classes(
+            maps, found["class"], labels, info.source.get("path"), info.voxel_size_angstrom
+        )
+    except ZooError as error:
+        return [f"{folder}: not compared with the truth ({error})"]
+    if truth:
+        write_truth(truth, folder / "truth.csv")
+    return [each.line() for each in truth]
 
 
 def star_columns(found: dict[str, np.ndarray], half: np.ndarray) -> dict[str, np.ndarray]:

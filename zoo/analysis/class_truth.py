@@ -1,0 +1,78 @@
+"""Averages of subtomograms and their classes against what is known of simulated data."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from zoo.analysis.truth import match_truth, read_truths, truth_folder
+from zoo.metrics.classification import classify_by_label
+
+
+@dataclass(frozen=True)
+class ClassTruth:
+    """What a class, counted from 1, stands for; None where that is not known.
+
+    ``true_map`` is the file of its label's map, or of the one that it resembles most; correlation with it
+    after alignment, and where their FSC falls to 0.5.
+    """
+
+    number: int
+    label: int | None = None
+    f1: float | None = None
+    true_map: str | None = None
+    correlation: float | None = None
+    fsc_half_angstrom: float | None = None
+
+    def line(self) -> str:
+        """For a person."""
+        parts = [f"class {self.number}:"]
+        if self.label is not None:
+            parts.append(f"label {self.label}, F1 {self.f1:.3f}")
+        if self.true_map is not None:
+            parts.append(f"correlation {self.correlation:.3f} with {self.true_map}")
+            parts.append(f"FSC 0.5 at {self.fsc_half_angstrom:.1f} Å")
+        return parts[0] + " " + ", ".join(parts[1:])
+
+
+def compare_classes(maps, classes, labels, source, voxel_size_angstrom: float) -> list[ClassTruth]:
+    """One ``ClassTruth`` for each of ``maps (k, n, n, n)``; empty where nothing is known.
+
+    classes ``(n,)`` from 0 and labels ``(n,)``, < 0 where unknown, of all subtomograms; ``source``: the file
+    they were packed from, beside which zoo-simulate left ``maps/``. A tomogram tells hands apart: maps are
+    not mirrored. Raises ZooError for true maps of another extent.
+    """
+    labels = np.asarray(labels)
+    scores = classify_by_label(labels, classes) if (labels >= 0).any() else None
+    folder = truth_folder(source)
+    if scores is None and folder is None:
+        return []
+    truths = None
+    if folder is not None:
+        names, truths = read_truths(folder, maps.shape[-1], voxel_size_angstrom)
+    found = []
+    for k, volume in enumerate(maps):
+        label = None if scores is None else scores.label_of.get(k)
+        known = {} if label is None else {"label": label, "f1": scores.f1[label]}
+        if truths is not None and np.ptp(volume) > 0:
+            likely = [label] if label is not None and label < len(truths) else None
+            match = match_truth(volume, truths, names, voxel_size_angstrom, likely, allow_mirror=False)
+            known.update(true_map=match.name, correlation=match.correlation, fsc_half_angstrom=match.angstrom)
+        found.append(ClassTruth(k + 1, **known))
+    return found
+
+
+def write_truth(found: list[ClassTruth], path: str | Path) -> None:
+    """``found`` as CSV, with nothing in the columns that are not known."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(ClassTruth)])
+        writer.writeheader()
+        for each in found:
+            writer.writerow({name: _as_text(value) for name, value in asdict(each).items()})
+
+
+def _as_text(value):
+    return f"{value:.4f}" if isinstance(value, float) else value
