@@ -34,7 +34,7 @@ def on_jax(arguments, repository):
 
 @needs_jax
 def test_ops_and_layers_pass_on_jax(repository):
-    result = on_jax(["-m", "pytest", "-q", "-p", "no:cacheprovider", *REPRESENTATIVES], repository)
+    result = on_jax(["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *REPRESENTATIVES], repository)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
     assert " passed" in result.stdout and " skipped" not in result.stdout
 

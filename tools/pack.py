@@ -154,8 +154,9 @@ def pack(
         return
     info = result.info
     state = "packed" if result.written or finalise else "already packed, nothing to do"
+    unit = "voxels" if volumes else "pixels"
     print(
-        f"{info.path}: {state}: {info.count} {info.kind} of {info.box} pixels at "
+        f"{info.path}: {state}: {info.count} {info.kind} of {info.box} {unit} at "
         f"{info.voxel_size_angstrom:.3f} Å in {len(info.shards)} shards"
     )
 

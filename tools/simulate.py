@@ -177,7 +177,12 @@ def subtomograms(
     relion5: Annotated[
         bool, typer.Option("--relion5", help="Also write subtomograms_relion5.star, RELION 5's columns.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the set in --out.")] = False,
+    records: Annotated[
+        Path | None, typer.Option(help="Also pack the set into this folder, as zoo-pack would.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the sets in --out and --records.")
+    ] = False,
 ) -> None:
     """Subtomograms from maps or atomic models, through a tilt series, as RELION reads them.
 
@@ -221,6 +226,7 @@ def subtomograms(
             settings,
             overwrite=overwrite,
             relion5=relion5,
+            records=records,
             progress=progress,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
@@ -233,6 +239,8 @@ def subtomograms(
     size = f"{classes.box} voxels of {classes.voxel_size_angstrom:.4g} Å"
     tilts = len(settings.tilts.angles_deg())
     print(f"{result.star}: {result.count} subtomograms of {size}, {tilts} tilts")
+    if records is not None:
+        print(f"{records}: packed for zoo-train")
 
 
 @app.command()

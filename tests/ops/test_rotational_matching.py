@@ -199,7 +199,7 @@ def test_pass_on_jax(repository):
 
     if keras.backend.backend() == "jax" or importlib.util.find_spec("jax") is None:
         pytest.skip("runs from another backend, and needs jax")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
     command += ["-k", "finds_known_poses"]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)

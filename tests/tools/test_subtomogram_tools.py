@@ -48,12 +48,28 @@ def test_from_a_map_to_records(density, tmp_path, capsys):
     assert read_subtomograms(out / "subtomograms.star").tilt_range_deg()[0].tolist() == [-50, 50]
     for name in ("subtomograms.star", "subtomograms_relion5.star"):
         assert call("zoo-pack", out / name, rec / name, "--processes", 1) == 0
-        assert "5 subtomograms of 16 pixels" in capsys.readouterr().out
+        assert "5 subtomograms of 16 voxels" in capsys.readouterr().out
         assert DatasetInfo.load(rec / name).kind == "subtomograms"
         assert call("zoo-pack", "--check", rec / name, "--processes", 1) == 0
         assert "all 5 records" in capsys.readouterr().out
     assert call("zoo-pack", out / "subtomograms.star", tmp_path / "small", "--box", 12, "--processes", 1) == 0
     assert DatasetInfo.load(tmp_path / "small").box == 12
+
+
+def test_simulated_into_records_at_once(density, tmp_path, capsys):
+    words = ["zoo-simulate", "subtomograms", "--map", density, "--count", 4, "--quick", "--tilt-step", 10]
+    words += ["--out", tmp_path / "set", "--records", tmp_path / "rec"]
+    assert call(*words) == 0
+    assert call("zoo-pack", tmp_path / "set" / "subtomograms.star", tmp_path / "apart") == 0
+    once, twice = (DatasetInfo.load(tmp_path / name) for name in ("rec", "apart"))
+    assert (once.count, once.kind, once.labels) == (4, "subtomograms", {0: 4})
+    assert [shard.crc32 for shard in once.shards] == [shard.crc32 for shard in twice.shards]
+    capsys.readouterr()
+    again = [*words[:-3], tmp_path / "other", *words[-2:]]
+    assert "holds records already" in refused(capsys, *again)
+    assert not (tmp_path / "other").exists()
+    assert call(*words, "--seed", 1, "--overwrite") == 0
+    assert DatasetInfo.load(tmp_path / "rec").shards[0].crc32 != once.shards[0].crc32
 
 
 def test_structures_as_classes(tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.folder import whole_folder
 from zoo.simulate.imaging import Calibration, calibrate, make_imager
@@ -34,6 +35,7 @@ def simulate_subtomograms(
     settings: SubtomogramSettings,
     overwrite: bool = False,
     relion5: bool = False,
+    records: str | os.PathLike | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     command: str = "",
 ) -> SubtomogramSet:
@@ -42,13 +44,15 @@ def simulate_subtomograms(
     Rows go round the classes (0, 1, .., 0, 1, ..); `zooLabel` is the class, half sets alternate. maps/ holds
     the truth in the units of the subtomograms, `ctf.mrc` what the tilt series does to a particle, in Fourier
     space (RELION's rlnCtfImage). The result is a pure function of maps and settings. The folder appears when
-    all is written; `progress` gets (done, in all).
-    Raises ZooError if OUT holds a set already (unless `overwrite`) or cannot be written.
+    all is written; `progress` gets (done, in all). Into `records` the set is packed as zoo-pack does it.
+    Raises ZooError if OUT or `records` hold a set already (unless `overwrite`) or cannot be written.
     """
     from zoo.data.mrc import write_volume
     from zoo.data.subtomogram_star import write_subtomograms
 
     out = Path(os.path.abspath(out))
+    if records is not None:
+        _require_free(Path(records), overwrite)
     with whole_folder(out, _STAR, overwrite) as work:
         table = draw_table(classes, work, settings)
         poses = euler_matrices(table.euler_deg())
@@ -71,6 +75,8 @@ def simulate_subtomograms(
         if relion5:
             write_subtomograms(table, work / _STAR_5, classes.box, extra, relion5=True)
         write_subtomograms(table, work / _STAR, classes.box, extra)
+    if records is not None:
+        _pack(out / _STAR, records, overwrite, command)
     return SubtomogramSet(out / _STAR, len(table), calibration)
 
 
@@ -108,6 +114,20 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
     paths = [folder / "subtomograms" / f"{row + 1:06d}.mrc" for row in rows]
     names = [str(path.relative_to(folder)) for path in paths]
     return SubtomogramTable(paths, columns, stack_names=names, wedge_paths=[folder / "ctf.mrc"])
+
+
+def _require_free(records: Path, overwrite: bool) -> None:
+    from zoo.data.info import INFO_NAME
+
+    if (records / INFO_NAME).exists() and not overwrite:
+        raise ZooError(f"{records}: holds records already; choose another --records or give --overwrite")
+
+
+def _pack(star: Path, records, overwrite: bool, command: str) -> None:
+    from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
+    from zoo.data.shards import PackSettings
+
+    pack_subtomograms(star, records, PackSettings(OWN_BOX, contrast=1), overwrite=overwrite, command=command)
 
 
 def _first_turn(density, settings):
