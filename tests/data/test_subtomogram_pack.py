@@ -256,3 +256,25 @@ def test_boxes_of_a_tomogram_are_packed(tmp_path):
     np.testing.assert_array_equal(rows[1], tomogram[6:16, 9:19, 15:25])
     with pytest.raises(ZooError, match="give their side in voxels with --box"):
         pack_subtomograms(tmp_path / "c.csv", tmp_path / "no", RAW, options, processes=1)
+
+
+@pytest.mark.parametrize("contrast", [0, 1])
+def test_bad_volumes_leave_nothing_and_can_be_mended(tmp_path, contrast):
+    """Whether the contrast was being measured or the first shard being written."""
+    volumes = np.random.default_rng(3).normal(size=(4, 12, 12, 12)).astype("float32")
+    folder, out = tmp_path / "volumes", tmp_path / "out"
+    for number, volume in enumerate(volumes):
+        write_volume(folder / f"{number}.mrc", volume, 8.0)
+    broken = folder / "2.mrc"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-4] + np.float32(np.nan).tobytes())
+    settings = PackSettings(OWN_BOX, contrast=contrast)
+    with pytest.raises(ZooError, match=r"2.mrc.*1 voxels are NaN or infinite"):
+        pack_subtomograms(folder, out, settings, processes=1)
+    assert not out.exists()
+    out.mkdir()
+    with pytest.raises(ZooError, match="NaN"):
+        pack_subtomograms(folder, out, settings, processes=1)
+    assert list(out.iterdir()) == []
+    broken.write_bytes(whole)
+    assert pack_subtomograms(folder, out, settings, processes=1).info.count == 4

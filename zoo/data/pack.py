@@ -104,50 +104,49 @@ def pack_table(
 ) -> PackResult:
     """Pack the particles or subtomograms of a table; see ``pack_particles``."""
     started = time.monotonic()
-    share = share or WorkerShare()
-    out = Path(out).absolute()
+    share, out = share or WorkerShare(), Path(out).absolute()
     plan = make_plan(table, reader, settings)
-    _make_folder(out)
-    if overwrite:
-        _remove_old(out, share)
-    _remove_abandoned(out)
-    state = PackState.open(out, plan)
-    if state.finished:
-        return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
-    contrast = state.contrast or _find_contrast(reader, plan.settings)
-    state.begin(contrast)
-
-    todo = [] if finalise_only else [i for i in share.shards(len(plan.names)) if i in state.missing]
-    images = sum(plan.count(index) for index in todo)
-    _require_space(out, plan, todo)
-    tasks = (_make_task(out, plan, reader, index, contrast["sign"], state) for index in todo)
-    if processes is None:
-        processes = available_cpus() if images * reader.box**table.image_ndim * 4 > _SMALL_BYTES else 1
-    results = run_tasks(
-        write_shard,
-        tasks,
-        min(processes, len(todo)),
-        lambda done: progress(done, images),
-        on_stop=lambda pids: _remove_abandoned(out, pids),
-    )
-    with contextlib.closing(results):
-        for _ in results:
-            pass
-    progress(images, images)
-
-    state = PackState.open(out, plan)
-    if state.missing:  # or another worker has finished meanwhile, and its tidying up was seen half-way
+    with _folder_begun(out, share):
+        if overwrite:
+            _remove_old(out, share)
+        _remove_abandoned(out)
         state = PackState.open(out, plan)
-    if state.missing and finalise_only:
-        raise ZooError(
-            f"{out}: {len(state.missing)} of {len(plan.names)} shards are not there yet, the first is "
-            f"{plan.names[min(state.missing)]}; run the workers that write them, then --finalise again"
+        if state.finished:
+            return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
+        contrast = state.contrast or _find_contrast(reader, plan.settings)
+        state.begin(contrast)
+
+        todo = [] if finalise_only else [i for i in share.shards(len(plan.names)) if i in state.missing]
+        images = sum(plan.count(index) for index in todo)
+        _require_space(out, plan, todo)
+        tasks = (_make_task(out, plan, reader, index, contrast["sign"], state) for index in todo)
+        if processes is None:
+            processes = available_cpus() if images * reader.box**table.image_ndim * 4 > _SMALL_BYTES else 1
+        results = run_tasks(
+            write_shard,
+            tasks,
+            min(processes, len(todo)),
+            lambda done: progress(done, images),
+            on_stop=lambda pids: _remove_abandoned(out, pids),
         )
-    info = None if state.missing else _finish(out, plan, state, contrast, command)
-    seconds = time.monotonic() - started
-    return PackResult(
-        info, len(plan.names), len(todo), len(state.missing), images, seconds, contrast["words"]
-    )
+        with contextlib.closing(results):
+            for _ in results:
+                pass
+        progress(images, images)
+
+        state = PackState.open(out, plan)
+        if state.missing:  # or another worker has finished meanwhile, and its tidying up was seen half-way
+            state = PackState.open(out, plan)
+        if state.missing and finalise_only:
+            raise ZooError(
+                f"{out}: {len(state.missing)} of {len(plan.names)} shards are not there yet, the first is "
+                f"{plan.names[min(state.missing)]}; run the workers that write them, then --finalise again"
+            )
+        info = None if state.missing else _finish(out, plan, state, contrast, command)
+        seconds = time.monotonic() - started
+        return PackResult(
+            info, len(plan.names), len(todo), len(state.missing), images, seconds, contrast["words"]
+        )
 
 
 def _finish(out: Path, plan: PackPlan, state: PackState, contrast: dict, command: str) -> DatasetInfo:
@@ -195,11 +194,27 @@ def require_pixel_size(table: ParticleTable) -> None:
         )
 
 
-def _make_folder(out: Path) -> None:
+@contextlib.contextmanager
+def _folder_begun(out: Path, share: WorkerShare):
+    """Make the folder ``out``; bad input that ends the first run before any shard was written undoes it.
+
+    Otherwise the source, once mended, would be refused as another one than the set was begun with.
+    """
+    is_new, state = not out.exists(), PackState.folder_in(out)
+    undo = share.count == 1 and not state.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZooError(f"{out}: cannot be made: {error.strerror}; choose another folder") from error
+    try:
+        yield
+    except ZooError:
+        if undo and not any(state.glob("[0-9]*.json")):
+            shutil.rmtree(state, ignore_errors=True)
+            if is_new:
+                with contextlib.suppress(OSError):  # not empty: what lies there is somebody's
+                    out.rmdir()
+        raise
 
 
 def _remove_abandoned(out: Path, pids: set[int] | None = None) -> None:
