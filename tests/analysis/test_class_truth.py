@@ -63,6 +63,7 @@ def test_an_empty_class_and_one_without_a_label(truths, source):
     found = compare_classes(maps, classes, LABELS, source, VOXEL)
     assert [each.label for each in found] == [0, 1, None, None]
     assert found[2].true_map is None and found[2].f1 is None
+    assert found[2].line() == "class 3: stands for no label, and its map is empty"
     assert found[3].true_map == "class_1.mrc"  # which it resembles most
 
 

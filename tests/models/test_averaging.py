@@ -258,6 +258,37 @@ def test_a_collapsing_class_is_noticed():
     assert "class 2" in model.notices()[0]
 
 
+def collapsed(truth, **settings):
+    """A model of two classes after an epoch in which the first average took everything."""
+    model = started(Faml, truth, **settings)
+    both = beads(0, np.eye(3), np.zeros(3)) + beads(1, np.eye(3), np.zeros(3))
+    model.set_references(np.stack([both, 0.0 * both]).astype("float32"))
+    model.alpha.assign([1.0, 0.0])
+    add(model, model.e_step(truth.batch, model.prepare()))
+    model.m_step()
+    return model
+
+
+def test_a_class_that_lost_its_subtomograms_starts_again_from_half_of_the_largest(truth):
+    model = collapsed(truth)
+    np.testing.assert_allclose(model.alpha, [0.5, 0.5])
+    first, second = np.array(model.average_maps())
+    assert second.std() > 0.5 * first.std() and 0.1 < np.corrcoef(first.ravel(), second.ravel())[0, 1] < 0.99
+    assert model.notices() == ["class 2 lost its subtomograms: it starts again from half of class 1"]
+    for _ in range(5):
+        add(model, model.e_step(truth.batch, model.prepare()))
+        model.m_step()
+    assert model.notices() == []
+    found = np.array(model.align(*inputs(truth))["class"])
+    assert set(found) == {0, 1}
+
+
+def test_it_stays_empty_where_that_is_not_wanted(truth):
+    model = collapsed(truth, refill_epochs=0)
+    np.testing.assert_allclose(model.alpha, [1.0, 0.0], atol=1e-5)
+    assert "class 2 holds 0.0%" in model.notices()[0]
+
+
 def test_saved_and_loaded_it_is_the_same(truth, referenced, tmp_path):
     referenced.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

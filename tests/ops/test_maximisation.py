@@ -187,3 +187,14 @@ def test_pooled_sums_hold_classes_together():
     strong = [maximisation.pooled(x, members, 1e6) for x in (sums, weights)]
     averages = ops.convert_to_numpy(strong[0] / strong[1])
     np.testing.assert_allclose(averages, np.broadcast_to(averages[:1], averages.shape), atol=1e-4)
+
+
+def test_a_class_that_lost_its_members_shares_those_of_the_largest():
+    rng = np.random.default_rng(4)
+    sums, members = rng.normal(size=(2, 3, 5)).astype("float32"), np.float32([0.5, 30.0, 9.5])
+    halves, whole = (ops.convert_to_numpy(x) for x in maximisation.split_class(sums, 0, 1))
+    np.testing.assert_array_equal(halves[:, 0], sums[:, 1])
+    np.testing.assert_array_equal(halves[:, 1:], sums[:, 1:])
+    np.testing.assert_allclose(whole, [sums[1, 1], sums[0, 1], sums[0, 2] + sums[1, 2]], rtol=1e-6)
+    shared = ops.convert_to_numpy(maximisation.split_members(members, 0, 1))
+    np.testing.assert_allclose(shared, [15.25, 15.25, 9.5])

@@ -29,13 +29,13 @@ class ClassTruth:
 
     def line(self) -> str:
         """For a person."""
-        parts = [f"class {self.number}:"]
+        parts = []
         if self.label is not None:
             parts.append(f"label {self.label}, F1 {self.f1:.3f}")
         if self.true_map is not None:
             parts.append(f"correlation {self.correlation:.3f} with {self.true_map}")
             parts.append(f"FSC 0.5 at {self.fsc_half_angstrom:.1f} Å")
-        return parts[0] + " " + ", ".join(parts[1:])
+        return f"class {self.number}: {', '.join(parts) or 'stands for no label, and its map is empty'}"
 
 
 def compare_classes(maps, classes, labels, source, voxel_size_angstrom: float) -> list[ClassTruth]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from zoo.models.averaging_config import is_lost
+
 
 def figures(model) -> dict[str, float]:
     """The state in numbers, by name: what metrics.csv holds."""
@@ -31,11 +33,14 @@ def resolution_angstrom(model, curve) -> float:
 
 
 def notices(model) -> list[str]:
-    """One line for each class that has lost nearly all its subtomograms."""
+    """One line for each class that has lost nearly all its subtomograms, or just started again."""
     shares = ops.convert_to_numpy(model.alpha)
-    least = 0.1 / model.classes
-    return [
+    lines = [
         f"class {k + 1} holds {share:.1%} of the subtomograms: it is empty or collapsing"
         for k, share in enumerate(shares)
-        if share < least
+        if is_lost(share, model.classes)
     ]
+    if model.refilled:
+        empty, largest = (k + 1 for k in model.refilled)
+        lines.append(f"class {empty} lost its subtomograms: it starts again from half of class {largest}")
+    return lines

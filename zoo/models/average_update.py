@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from zoo.models.averaging_config import fading, fold_of
+import numpy as np
+from keras import ops
+
+from zoo.models.averaging_config import fading, fold_of, is_lost
 from zoo.ops import cyclic_symmetry, maximisation
 
 
@@ -33,6 +36,21 @@ class AverageUpdate:
             mean = [self._weighted(sums[name][half], weights) for name in ("re", "im")]
             halves.append(self._masked(mean, mask))
         return halves
+
+    def lost_class(self, members, epoch):
+        """(empty, largest) class where one has lost its subtomograms and may start again; else None."""
+        if not 1 <= epoch <= self.config["refill_epochs"] or self.config["classes"] == 1:
+            return None
+        members = ops.convert_to_numpy(members)
+        empty, largest = int(np.argmin(members)), int(np.argmax(members))
+        return (empty, largest) if is_lost(members[empty] / members.sum(), len(members)) else None
+
+    def refilled(self, sums, lost):
+        """Sums by half set, and in all, with an empty class that takes over half of the largest."""
+        halves, whole = {}, {}
+        for name in ("re", "im", "weights"):
+            halves[name], whole[name] = maximisation.split_class(sums[name], *lost)
+        return {**sums, **halves, "members": maximisation.split_members(sums["members"], *lost)}, whole
 
     def held_together(self, whole, members, epoch):
         """Sums and members with a share of all classes in each: less in every epoch, then none."""

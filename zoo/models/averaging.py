@@ -56,6 +56,7 @@ class AveragingModel(keras.Model):
         radius = np.sqrt((fourier.frequency_grid_3d(self.box).astype("float64") ** 2).sum(-1)) * self.box
         self._shell_volume = np.minimum(np.rint(radius), self.ball.radius).astype("int32")
         self.points = voronoi.monte_carlo_points()
+        self.refilled = None  # (empty, largest) class of the last update
         self._add_state()
         self.built = True
 
@@ -273,6 +274,9 @@ class AveragingModel(keras.Model):
             variable.assign(ops.stack(parts))
         if not (first and int(ops.convert_to_numpy(self.started))):
             whole = {name: ops.sum(total[name], axis=0) for name in ("re", "im", "weights")}
+            self.refilled = self.update.lost_class(total["members"], epoch)
+            if self.refilled:
+                total, whole = self.update.refilled(total, self.refilled)
             self.density.assign(coverage.relative_density(whole["weights"], table, per_shell))
             whole, members = self.update.held_together(whole, total["members"], epoch)
             current = [ops.convert_to_tensor(part) * (0.0 if first else 1.0) for part in self.average]

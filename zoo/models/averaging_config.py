@@ -21,6 +21,8 @@ _SHARED = {
     "references": "",
     "similarity": 0.0,  # classes are held together by as much at first; 0: not at all
     "similarity_epochs": 5,  # and no longer than that
+    # Beyond the paper: so long a class that lost its subtomograms starts again from half of the largest.
+    "refill_epochs": 12,
     # Beyond the paper: poses that see what few others see are preferred at first.
     "coverage": 0.5,
     "coverage_epochs": 12,
@@ -36,6 +38,7 @@ PRESETS = {
         "mode": "magnitude",
         "candidates": 50,
         "coverage": 0.0,
+        "refill_epochs": 0,
         "regularise": "none",
         "noise": "white",
     },
@@ -57,7 +60,7 @@ def checked(config: dict) -> dict:
     for name in ("classes", "batch_size"):
         if config[name] < 1:
             raise ZooError(f"{name}={config[name]}: expected 1 or more")
-    for name in ("similarity", "similarity_epochs", "coverage", "coverage_epochs"):
+    for name in ("similarity", "similarity_epochs", "coverage", "coverage_epochs", "refill_epochs"):
         if config[name] < 0:
             raise ZooError(f"{name}={config[name]}: expected 0 or more")
     if not 1 <= config["candidates"] <= 50:
@@ -74,6 +77,11 @@ def checked(config: dict) -> dict:
         raise ZooError(f"max_shift_voxels={config['max_shift_voxels']}: expected 0 to {box // 2}")
     fold_of(config["symmetry"])
     return config
+
+
+def is_lost(share: float, classes: int) -> bool:
+    """Whether a class with this ``share`` of the subtomograms has lost nearly all of its own."""
+    return share < 0.1 / classes
 
 
 def fading(epoch, epochs):

@@ -3,6 +3,7 @@
 Equations 10–13 of Zhao et al. (FAML), and a Wiener filter in the place of equation 10's filling.
 """
 
+import numpy as np
 from keras import ops
 
 ZETA_FLOOR = 0.5  # voxels: where all shifts are 0 the exponent of equation 15 would be 0/0
@@ -59,6 +60,27 @@ def pooled(sums, members, strength):
     """
     share = members / ops.maximum(ops.sum(members), _TINY)
     return sums + strength * share[:, None] * ops.sum(sums, axis=0, keepdims=True)
+
+
+def split_class(sums, empty, largest):
+    """An ``empty`` class gets the sums of the second half set of the ``largest``, which keeps the first.
+
+    sums ``(2, k, j)`` by half set → the same, in which both classes have the halves of the largest, for their
+    FSC; and the sums of new averages ``(k, j)``.
+    """
+    classes = sums.shape[1]
+    source, share = np.arange(classes), np.ones((2, classes, 1), "float32")
+    source[empty] = largest
+    share[:, empty, 0], share[:, largest, 0] = (0.0, 1.0), (1.0, 0.0)
+    sums = ops.take(sums, source, axis=1)
+    return sums, ops.sum(sums * share, axis=0)
+
+
+def split_members(members, empty, largest):
+    """Members ``(k,)`` where two classes share theirs evenly."""
+    both = np.zeros(members.shape[0], "float32")
+    both[[empty, largest]] = 0.5
+    return members * (both == 0.0) + both * ops.sum(members * (both > 0.0))
 
 
 def class_shares(members):
