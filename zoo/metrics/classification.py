@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import f1_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from zoo.errors import ZooError
+from zoo.metrics.clustering import labelled
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,7 @@ def classify_by_label(labels, classes) -> Classification:
     stand for none: their particles are missed. A label without a class has F1 0. Rows with label < 0
     (unknown) are left out. Raises ZooError if the lengths differ or no label is known.
     """
-    labels, classes = np.asarray(labels), np.asarray(classes)
-    if labels.shape != classes.shape or labels.ndim != 1:
-        raise ZooError(f"labels {labels.shape}, classes {classes.shape}; expected one of each per particle")
-    known = labels >= 0
-    if not known.any():
-        raise ZooError("no particle has a known label; scores need data with a _zooLabel column")
-    labels, classes = labels[known], classes[known]
+    labels, classes = labelled(labels, classes)
     kinds, found = np.unique(labels), np.unique(classes)
     rows, columns = linear_sum_assignment(contingency_matrix(labels, classes), maximize=True)
     label_of = {int(found[column]): int(kinds[row]) for row, column in zip(rows, columns, strict=True)}

@@ -14,13 +14,7 @@ def clustering_scores(labels, clusters) -> dict[str, float]:
     scores, so that throwing particles away is not free, but not in `clusters`; `noise` is its share.
     Raises ZooError if the lengths differ or no label is known.
     """
-    labels, clusters = np.asarray(labels), np.asarray(clusters)
-    if labels.shape != clusters.shape or labels.ndim != 1:
-        raise ZooError(f"labels {labels.shape}, clusters {clusters.shape}; expected one of each per particle")
-    known = labels >= 0
-    if not known.any():
-        raise ZooError("no particle has a known label; scores need data with a _zooLabel column")
-    labels, clusters = labels[known], clusters[known]
+    labels, clusters = labelled(labels, clusters)
     return {
         "nmi": float(normalized_mutual_info_score(labels, clusters)),
         "ari": float(adjusted_rand_score(labels, clusters)),
@@ -28,6 +22,20 @@ def clustering_scores(labels, clusters) -> dict[str, float]:
         "clusters": float(len(np.unique(clusters[clusters >= 0]))),
         "noise": float((clusters < 0).mean()),
     }
+
+
+def labelled(labels, clusters) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) and clusters (n,) of the particles with a label ≥ 0.
+
+    Raises ZooError if the lengths differ or no label is known.
+    """
+    labels, clusters = np.asarray(labels), np.asarray(clusters)
+    if labels.shape != clusters.shape or labels.ndim != 1:
+        raise ZooError(f"labels {labels.shape}, clusters {clusters.shape}; expected one of each per particle")
+    known = labels >= 0
+    if not known.any():
+        raise ZooError("no particle has a known label; scores need data with a _zooLabel column")
+    return labels[known], clusters[known]
 
 
 def purity(labels, clusters) -> float:
