@@ -154,6 +154,7 @@ def subtomograms(
     ] = False,
     tilt: Annotated[float, typer.Option(help="Largest tilt in degrees; the series goes from - to +.")] = 60.0,
     tilt_step: Annotated[float, typer.Option(help="Degrees between tilts.")] = 3.0,
+    tilt_axis: Annotated[str, typer.Option(help="y or x; the beam lies along z.")] = "y",
     quick: Annotated[
         bool, typer.Option("--quick", help="Noise and wedge in 3D: no projections, CTF and MTF.")
     ] = False,
@@ -202,7 +203,7 @@ def subtomograms(
         snr=snr,
         snr_of=snr_of,
         quick=quick,
-        tilts=TiltSeries(tilt, tilt_step),
+        tilts=TiltSeries(tilt, tilt_step, tilt_axis),
         seed=seed,
         apply_ctf=ctf,
         phase_flip=phase_flip,

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from zoo.data.info import DatasetInfo
 from zoo.data.mrc import read_volume
+from zoo.data.numpy_subtomograms import sequential_arrays
+from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.shards import PackSettings
 from zoo.data.star_blocks import read_star_blocks
+from zoo.data.subtomograms import read_subtomograms
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_classes, embedded_maps
+from zoo.simulate.imaging import make_imager
 from zoo.simulate.poses import draw_poses, principal_axis, turn_onto
 from zoo.simulate.reconstruct import TiltReconstructor, full_transform
 from zoo.simulate.rotate import Rotator
@@ -103,14 +109,13 @@ def test_power_in_the_wedge_is_gone(classes, tmp_path, options):
     assert power.mean(0)[measured > 0].min() > 0
 
 
-@pytest.mark.parametrize("phase_flip", [True, False])
-def test_transfer_volume_is_what_the_series_does(classes, phase_flip):
+@pytest.mark.parametrize(("phase_flip", "axis"), [(True, "y"), (False, "y"), (True, "x")])
+def test_transfer_volume_is_what_the_series_does(classes, phase_flip, axis):
     """A subtomogram's transform is the CTF volume times that of the posed map."""
-    from zoo.simulate.imaging import TiltImager
-
     one = ClassMaps(embedded_classes(48, 10.0).maps[[1]], 10.0, ("a",))
-    settings = SubtomogramSettings(1, phase_flip=phase_flip, defocus_angstrom=30000.0)
-    imager = TiltImager(one, settings)
+    tilts = TiltSeries(axis=axis)
+    settings = SubtomogramSettings(1, phase_flip=phase_flip, defocus_angstrom=30000.0, tilts=tilts)
+    imager = make_imager(one, settings)
     pose, origin = euler_matrices(np.array([[20.0, 50.0, 70.0]]))[0], np.array([1.0, -1.5, 2.0])
     volume = imager.subtomogram(0, pose, origin, 1.0, 0.0, 0)
     transform = np.fft.fftn(Rotator(one.maps[0])(pose, origin)) * np.fft.ifftshift(imager.transfer)
@@ -118,6 +123,24 @@ def test_transfer_volume_is_what_the_series_does(classes, phase_flip):
     assert np.corrcoef(volume.ravel(), expected.ravel())[0, 1] > 0.998
     assert np.vdot(volume, expected) / np.vdot(expected, expected) == pytest.approx(1, abs=0.02)
     assert (imager.transfer.min() < -0.2) != phase_flip  # phases alternate where nothing flips them
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_tilts_about_x_leave_a_wedge_about_x(classes, tmp_path, quick):
+    tilts = TiltSeries(50, 5, "x")
+    volumes, result = simulate(classes, tmp_path / "set", count=2, tilts=tilts, quick=quick, snr=0.1)
+    power = np.abs(np.fft.fftshift(np.fft.fftn(volumes, axes=(1, 2, 3)), axes=(1, 2, 3))) ** 2
+    kz, ky, kx = np.indices((32,) * 3) - 16
+    wide = (kz**2 + ky**2 + kx**2 < 15**2) & (kz**2 + ky**2 > 3**2)
+    measured = wide & (np.abs(kz) < np.tan(np.radians(48)) * np.abs(ky))
+    missing = wide & (np.abs(kz) > np.tan(np.radians(60)) * np.abs(ky))
+    assert power[:, missing].mean() < 1e-6 * power[:, measured].mean()
+    assert np.isnan(read_subtomograms(result.star).tilt_range_deg()).all()  # they would be about y
+    transfer = read_volume(tmp_path / "set" / "ctf.mrc")[0]
+    np.testing.assert_array_equal(transfer[missing], 0)
+    pack_subtomograms(result.star, tmp_path / "rec", PackSettings(OWN_BOX, contrast=1), processes=1)
+    packed = next(sequential_arrays(DatasetInfo.load(tmp_path / "rec"), 6))["wedge"]
+    np.testing.assert_allclose(packed[:, wide], np.broadcast_to(transfer[wide], (6, wide.sum())), atol=1e-3)
 
 
 def test_reconstruction_of_all_tilts_is_the_volume():
@@ -249,7 +272,9 @@ def test_settings_that_cannot_be(options, words):
         SubtomogramSettings(**{"count": 1} | options)
 
 
-@pytest.mark.parametrize(("values", "words"), [((95, 3), "--tilt 95"), ((60, 0), "--tilt-step 0")])
+@pytest.mark.parametrize(
+    ("values", "words"), [((95, 3), "--tilt 95"), ((60, 0), "--tilt-step 0"), ((60, 3, "z"), "--tilt-axis z")]
+)
 def test_tilts_that_cannot_be(values, words):
     with pytest.raises(ZooError, match=words):
         TiltSeries(*values)

@@ -12,6 +12,7 @@ from zoo.simulate.project import Projector
 from zoo.simulate.reconstruct import TiltReconstructor
 from zoo.simulate.rotate import Rotator
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
+from zoo.simulate.tilt_axis import AboutX
 from zoo.simulate.tilt_series import detector_mtf, views
 
 _PILOT_PARTICLES = 64
@@ -100,9 +101,10 @@ class QuickImager:
         return 1.0
 
 
-def make_imager(classes: ClassMaps, settings: SubtomogramSettings) -> TiltImager | QuickImager:
+def make_imager(classes: ClassMaps, settings: SubtomogramSettings) -> TiltImager | QuickImager | AboutX:
     """What makes the subtomograms of these settings."""
-    return QuickImager(classes, settings) if settings.quick else TiltImager(classes, settings)
+    imager = QuickImager(classes, settings) if settings.quick else TiltImager(classes, settings)
+    return AboutX(imager) if settings.tilts.axis == "x" else imager
 
 
 def image_transfer(frequency: np.ndarray, voxel_size_angstrom: float, settings) -> np.ndarray:

@@ -101,12 +101,13 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
         "random_subset": rows // kinds % 2 + 1,
         "pixel_size_angstrom": np.full(len(rows), classes.voxel_size_angstrom),
         "wedge_index": 0 * rows,
-        "tilt_min_deg": np.full(len(rows), angles.min()),
-        "tilt_max_deg": np.full(len(rows), angles.max()),
         "voltage_kv": np.full(len(rows), settings.voltage_kv),
         "cs_mm": np.full(len(rows), settings.cs_mm),
         "amplitude_contrast": np.full(len(rows), settings.amplitude_contrast),
     }
+    if settings.tilts.axis == "y":  # which these columns are about; ctf.mrc says it for any axis
+        columns["tilt_min_deg"] = np.full(len(rows), angles.min())
+        columns["tilt_max_deg"] = np.full(len(rows), angles.max())
     for number, name in enumerate(("rot_deg", "tilt_deg", "psi_deg")):
         columns[name] = euler[:, number]
     for number, axis in enumerate("xyz"):

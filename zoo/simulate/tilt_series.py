@@ -10,19 +10,22 @@ from zoo.errors import ZooError
 
 @dataclass(frozen=True)
 class TiltSeries:
-    """Tilts about y with the beam along z, every `step_deg` degrees from -`range_deg` to `range_deg`.
+    """Tilts about y (or x) with the beam along z, every `step_deg` degrees from -`range_deg` to `range_deg`.
 
-    Raises ZooError for a range outside 0 to 90 and for a step that is not positive.
+    Raises ZooError for a range outside 0 to 90, a step that is not positive, and another axis.
     """
 
     range_deg: float = 60.0
     step_deg: float = 3.0
+    axis: str = "y"
 
     def __post_init__(self):
         if not 0 <= self.range_deg <= 90:
             raise ZooError(f"--tilt {self.range_deg:g}: expected a largest tilt from 0 to 90 degrees")
         if not 0 < self.step_deg <= 90:
             raise ZooError(f"--tilt-step {self.step_deg:g}: expected degrees above 0, at most 90")
+        if self.axis not in ("x", "y"):
+            raise ZooError(f"--tilt-axis {self.axis}: expected x or y, the beam lies along z")
 
     def angles_deg(self) -> np.ndarray:
         """(tilts,) float64, symmetric about 0; the last tilt is the largest whole step within the range."""
@@ -32,7 +35,7 @@ class TiltSeries:
         return angles[1:] if angles[-1] >= 90 else angles
 
     def matrices(self) -> np.ndarray:
-        """RELION's matrices (tilts, 3, 3) of the tilts: rot 0, tilt t, psi 0."""
+        """RELION's matrices (tilts, 3, 3) of the tilts about y: rot 0, tilt t, psi 0."""
         return euler_matrices(np.stack([0 * self.angles_deg(), self.angles_deg(), 0 * self.angles_deg()], 1))
 
 
