@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from zoo.errors import ZooError
+from zoo_tools._quiet import hush_tensorflow
 
 EPILOG = "--debug, anywhere on the line, shows the traceback of an error."
 
@@ -39,6 +40,7 @@ def run(app: typer.Typer, name: str | None = None, args: Sequence[str] | None = 
     if not debug:
         # The start-up notices of TensorFlow's C++ side would bury the one line that matters.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        hush_tensorflow()
     try:
         get_command(app)(args=arguments, prog_name=name or os.path.basename(sys.argv[0]))
     except (ZooError, OSError, KeyboardInterrupt) as error:
