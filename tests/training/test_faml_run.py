@@ -189,8 +189,10 @@ def assert_same_state(first, second):
             np.testing.assert_allclose(found, values, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
-def test_memory_does_not_grow_with_the_number_of_subtomograms(tmp_path, measured_python):
-    """Both fill the window in which records are shuffled; 1,500 more are 197 MB as float32."""
+def test_volumes_do_not_stay_in_memory(tmp_path, measured_python, monkeypatch):
+    """800 more are 354 MB as float32, and as much again with their wedges."""
+    # Large arrays go back to the system at once: what the allocator keeps would hide what the program keeps.
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     code = """
         import resource, sys
         from pathlib import Path
@@ -198,23 +200,24 @@ def test_memory_does_not_grow_with_the_number_of_subtomograms(tmp_path, measured
         from zoo.simulate.embedded import embedded_classes
         from zoo.simulate.subtomogram_settings import SubtomogramSettings
         from zoo.simulate.subtomograms import simulate_subtomograms
-        from zoo.training.job import train
+        from zoo.training import job
         from zoo.training.settings import TrainSettings
         if __name__ == "__main__":
             folder, count = Path(sys.argv[1]), int(sys.argv[2])
-            classes = embedded_classes(32)
+            job.keep_freed_memory = lambda: True
+            classes = embedded_classes(48)
             one = ClassMaps(classes.maps[[2]], classes.voxel_size_angstrom, (classes.names[2],))
             settings = SubtomogramSettings(count, snr=0.5, quick=True)
             simulate_subtomograms(one, folder / "set", settings, records=folder / "packed")
             options = {"candidates": "1", "step_deg": "40", "max_radius": "5", "jit_compile": "off"}
             options = {"strategy": "one", "epochs": 1, "batch_size": 20, "overrides": options}
-            train(TrainSettings("faml", folder / "packed", out=folder / "run", **options))
+            job.train(TrainSettings("faml", folder / "packed", out=folder / "run", **options))
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """
     peaks = [
-        int(measured_python(code, tmp_path / str(count), count).split()[-1]) / 1024 for count in (600, 2100)
+        int(measured_python(code, tmp_path / str(count), count).split()[-1]) / 1024 for count in (200, 1000)
     ]
-    assert peaks[1] - peaks[0] < 100, peaks
+    assert peaks[1] - peaks[0] < 300, peaks
 
 
 @pytest.mark.parametrize(
