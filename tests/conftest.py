@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,24 @@ def shared_data() -> Path:
 def repository() -> Path:
     """Root folder of the checkout that the tests lie in."""
     return REPOSITORY
+
+
+def _seed():
+    random.seed(0)  # of which Keras makes the seeds that nobody names
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def same_random_numbers_in_a_module():
+    """For the fixtures that a module shares."""
+    _seed()
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Initial weights are the same whichever tests ran before."""
+    _seed()
 
 
 @pytest.fixture(scope="session")
