@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import importlib.util
 import os
 import re
 import sys
-import tempfile
 
 _NOTICE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} [\d:.]+\s+\d+ ")
 
@@ -19,7 +17,9 @@ def hush_tensorflow() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
+    """Of ``sys.meta_path``."""
+
     def find_spec(self, name, path=None, target=None):
         if name != "tensorflow":
             return None
@@ -40,6 +40,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 @contextlib.contextmanager
 def notices_dropped():
     """Hold back what is written to stderr, by C++ too, and pass on what is no notice."""
+    import tempfile  # --help does without it
+
     try:
         stderr = os.dup(2)
     except OSError:  # there is none

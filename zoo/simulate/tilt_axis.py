@@ -10,7 +10,7 @@ class AboutX:
     """An imager of ``zoo.simulate.imaging`` with its tilt axis along x: poses in, volumes out as theirs."""
 
     def __init__(self, about_y):
-        self._about_y, self.box = about_y, about_y.box
+        self._about_y = about_y
         self.transfer = quarter_turn(about_y.transfer)
 
     def subtomogram(self, label, pose, origin_voxels, scale, sigma, particle) -> np.ndarray:

@@ -22,14 +22,15 @@ def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]
     """
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
-    maps = _write_maps(model, folder)
+    averages = ops.convert_to_numpy(model.average_maps())
+    maps = _write_maps(model, averages, folder)
     _write_fsc(model, folder)
     (folder / "averages.cxc").write_text(chimerax_script(maps), encoding="utf-8")
     found = assign(model, info, batch_size)
     lines = [write_star(model, info, folder / "particles.star", found)]
     counts = np.bincount(found["class"], minlength=model.classes)
     sizes = ", ".join(f"class {k + 1}: {count}" for k, count in enumerate(counts))
-    return [*lines, f"{folder}: {sizes} subtomograms", *_compare(model, info, folder, found)]
+    return [*lines, f"{folder}: {sizes} subtomograms", *_compare(averages, info, folder, found)]
 
 
 def assign(model, info, batch_size: int) -> dict[str, np.ndarray]:
@@ -65,15 +66,13 @@ def write_star(model, info, path: Path, found: dict[str, np.ndarray]) -> str:
     return f"{path}: poses and classes of {len(table)} subtomograms"
 
 
-def _compare(model, info, folder: Path, found: dict[str, np.ndarray]) -> list[str]:
+def _compare(averages, info, folder: Path, found: dict[str, np.ndarray]) -> list[str]:
     """Write truth.csv where something is known of the data; a line for each class."""
     from zoo.analysis.class_truth import compare_classes, write_truth
 
-    maps, labels = ops.convert_to_numpy(model.average_maps()), info.load_table()["label"]
+    labels, source = info.load_table()["label"], info.source.get("path")
     try:
-        truth = compare_classes(
-            maps, found["class"], labels, info.source.get("path"), info.voxel_size_angstrom
-        )
+        truth = compare_classes(averages, found["class"], labels, source, info.voxel_size_angstrom)
     except ZooError as error:
         return [f"{folder}: not compared with the truth ({error})"]
     if truth:
@@ -107,10 +106,10 @@ def chimerax_script(maps: list[Path]) -> str:
     return "\n".join([*lines, "view", ""])
 
 
-def _write_maps(model, folder: Path) -> list[Path]:
+def _write_maps(model, averages, folder: Path) -> list[Path]:
     from zoo.data.mrc import write_volume
 
-    averages, halves = (ops.convert_to_numpy(maps) for maps in (model.average_maps(), model.half_maps()))
+    halves = ops.convert_to_numpy(model.half_maps())
     paths = []
     for k, average in enumerate(averages):
         paths.append(folder / f"class_{k + 1}.mrc")
