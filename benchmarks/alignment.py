@@ -27,8 +27,8 @@ from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from zoo.ops import fourier
-from zoo.ops.match_settings import MODES, MatchSettings
-from zoo.ops.rotational_matching import match, prepare_templates
+from zoo.ops.matching.match_settings import MODES, MatchSettings
+from zoo.ops.matching.rotational_matching import match, prepare_templates
 
 
 def main() -> None:

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import read_volume, write_volume
-from zoo.data.numpy_subtomograms import sequential_arrays
-from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
-from zoo.data.shards import PackSettings
+from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records.numpy_subtomograms import sequential_arrays
 from zoo.metrics.alignment import align_maps
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_classes
@@ -85,7 +85,7 @@ def filtered(volume, voxel, angstrom):
 def run_faml(options, folder: Path, start, truth) -> dict:
     import tensorflow as tf
 
-    from zoo.models.faml import Faml
+    from zoo.models.faml.model import Faml
     from zoo.training.allocator import keep_freed_memory
 
     keep_freed_memory()  # as zoo-train does

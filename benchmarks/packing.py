@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.mrc import StackWriter
+from zoo.data.formats.mrc import StackWriter
 
 
 def main() -> None:

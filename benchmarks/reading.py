@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.mrc import HEADER_BYTES, StackWriter
-from zoo.data.numpy_reader import load_arrays, numpy_batches
-from zoo.data.pack import pack_particles
-from zoo.data.pipeline import particle_batches
-from zoo.data.shards import PackSettings
+from zoo.data.formats.mrc import HEADER_BYTES, StackWriter
+from zoo.data.packing.pack_particles import pack_particles
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records.numpy_particles import load_arrays, numpy_batches
+from zoo.data.records.particle_pipeline import particle_batches
 
 PEER = """
 import json, logging, sys, time

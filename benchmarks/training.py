@@ -70,7 +70,7 @@ def available_cpus() -> list[int]:
 
 
 def compare(name: str, overrides: dict, options: argparse.Namespace) -> None:
-    from zoo.models.vaegan3d_config import PRESETS
+    from zoo.models.vaegan3d.config import PRESETS
 
     settings = {**PRESETS["uniform_camera"], **overrides, "batch_size": options.batch_size}
     with tempfile.TemporaryDirectory() as folder_name:
@@ -188,8 +188,8 @@ def worker(folder: Path, threads: int) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    from zoo.engine import get_engine
-    from zoo.models.vaegan3d import VAEGAN3D
+    from zoo.engines.choose import get_engine
+    from zoo.models.vaegan3d.model import VAEGAN3D
 
     model = VAEGAN3D(**json.loads((folder / "settings.json").read_text()))
     networks = {
@@ -230,7 +230,7 @@ def check(model, batch: dict, folder: Path) -> dict[str, np.ndarray]:
     """Outputs, losses and gradient norms before the first step; writes the random numbers they come from."""
     import tensorflow as tf
 
-    from zoo.training.tensorflow_engine import input_gradient, make_draws
+    from zoo.engines.tensorflow_engine import input_gradient, make_draws
 
     step = tf.constant(0)
     draws = make_draws(model.draw_specs(), 0, 0, len(batch["image"]), 0, 1)

@@ -85,10 +85,10 @@ def pack(
     import shlex
     import sys
 
-    from zoo.data.pack import pack_particles
-    from zoo.data.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
-    from zoo.data.partition import worker_share
-    from zoo.data.shards import PackSettings
+    from zoo.data.packing.pack_particles import pack_particles
+    from zoo.data.packing.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
+    from zoo.data.packing.partition import worker_share
+    from zoo.data.packing.shards import PackSettings
     from zoo.data.subtomograms import holds_subtomograms
     from zoo.errors import ZooError
     from zoo_tools._progress import exit_on_sigterm, image_progress
@@ -162,7 +162,7 @@ def pack(
 
 
 def _check(folder: Path, processes: int | None) -> None:
-    from zoo.data.check import check_dataset
+    from zoo.data.records.check import check_dataset
     from zoo_tools._progress import exit_on_sigterm, image_progress
 
     exit_on_sigterm()

@@ -1,6 +1,6 @@
 """`vaegan3d` with a uniform camera, written as a PyTorch user would: peer of ``benchmarks/training.py``.
 
-The same networks, losses and optimizers as `zoo.models.vaegan3d` for Gaussian noise, invariant networks
+The same networks, losses and optimizers as `vaegan3d` for Gaussian noise, invariant networks
 and no pose search. Needs PyTorch and NumPy only. Run by the benchmark:
 
     python vaegan3d_torch.py FOLDER THREADS

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from zoo.analysis.class_truth import compare_classes, write_truth
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 from zoo.metrics.alignment import transform_map
 from zoo.simulate.embedded import EMBEDDED_EXTENT_ANGSTROM, embedded_maps

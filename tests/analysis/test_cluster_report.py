@@ -16,7 +16,7 @@ from zoo.analysis.cluster_report import (
 )
 from zoo.analysis.latent import Latents
 from zoo.analysis.map_folder import choose_series, write_series
-from zoo.data.mrc import write_stack
+from zoo.data.formats.mrc import write_stack
 from zoo.data.particles import read_particles
 from zoo.errors import ZooError
 

@@ -7,11 +7,11 @@ import starfile
 
 from zoo.analysis.latent import encode_dataset
 from zoo.analysis.selection import latent_columns, open_source, selection_suffix, write_selection
-from zoo.data.images import ImageReader
+from zoo.data.formats.images import ImageReader
 from zoo.data.info import DatasetInfo
-from zoo.data.pack import pack_particles
+from zoo.data.packing.pack_particles import pack_particles
+from zoo.data.packing.shards import PackSettings
 from zoo.data.particles import read_particles
-from zoo.data.shards import PackSettings
 
 FILES = {
     "empiar_10076_7/empiar_10076_7.star": None,

@@ -4,7 +4,7 @@ from scipy import signal
 from scipy.spatial.transform import Rotation
 
 from zoo.analysis.truth import match_truth, read_truths, truth_folder
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 from zoo.metrics.alignment import transform_map
 from zoo.simulate.embedded import EMBEDDED_EXTENT_ANGSTROM, embedded_maps

@@ -9,9 +9,9 @@ import pytest
 @pytest.fixture(scope="session")
 def make_particles():
     """Function (folder, count, box, ...) → path of a STAR file with bright blobs in noise, and its images."""
-    from zoo.data.mrc import write_stack
+    from zoo.data.formats.mrc import write_stack
     from zoo.data.particles import write_particles
-    from zoo.data.table import ParticleTable
+    from zoo.data.tables.particle_table import ParticleTable
 
     def make(folder, count=150, box=24, stacks=2, seed=0, sign=1, name="particles"):
         rng = np.random.default_rng(seed)
@@ -56,8 +56,8 @@ def make_particles():
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory, make_particles):
     """Folder of a packed set: 150 particles of 24 → 16 pixels in 2 shards, float16."""
-    from zoo.data.pack import pack_particles
-    from zoo.data.shards import PackSettings
+    from zoo.data.packing.pack_particles import pack_particles
+    from zoo.data.packing.shards import PackSettings
 
     folder = tmp_path_factory.mktemp("packed")
     path, _ = make_particles(folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.data.images import ImageReader
-from zoo.data.mrc import read_volume, write_stack, write_volume
+from zoo.data.formats.images import ImageReader
+from zoo.data.formats.mrc import read_volume, write_stack, write_volume
 from zoo.data.particles import read_particles, write_particles
-from zoo.data.table import ParticleTable
+from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
 
 STAR = """data_optics

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zoo.data.check import check_dataset
+from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import read_volume, write_volume
-from zoo.data.numpy_reader import load_arrays
-from zoo.data.numpy_subtomograms import read_packed, sequential_arrays
-from zoo.data.pack import pack_particles
-from zoo.data.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
-from zoo.data.resample import fourier_resample
-from zoo.data.shards import PackSettings
+from zoo.data.packing.pack_particles import pack_particles
+from zoo.data.packing.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
+from zoo.data.packing.resample import fourier_resample
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records.check import check_dataset
+from zoo.data.records.numpy_particles import load_arrays
+from zoo.data.records.numpy_subtomograms import read_packed, sequential_arrays
 from zoo.data.subtomograms import read_subtomograms
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
@@ -23,7 +23,7 @@ from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 
 RAW = PackSettings(box=OWN_BOX, dtype="float32", normalisation="none", contrast=1)
-BATCHES = pytest.importorskip("zoo.data.subtomogram_pipeline")
+BATCHES = pytest.importorskip("zoo.data.records.subtomogram_pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_a_set_without_a_wedge_says_so(source, tmp_path):
 
 
 def test_particles_and_subtomograms_are_not_confused(packed, tmp_path, make_particles):
-    from zoo.data.pipeline import particle_batches
+    from zoo.data.records.particle_pipeline import particle_batches
 
     for call in (lambda: particle_batches(packed, 2, 0), lambda: load_arrays(packed)):
         with pytest.raises(ZooError, match="holds subtomograms, expected 2D particle images"):
@@ -212,7 +212,7 @@ def test_check_finds_a_record_in_the_wrong_place(source, tmp_path):
     """Two records exchanged: whole and well framed, but not those that the table names."""
     import zlib
 
-    from zoo.data.records import frame_record, read_records
+    from zoo.data.records.particle_record import frame_record, read_records
 
     pack_subtomograms(source / "subtomograms.star", tmp_path / "set", RAW, processes=1)
     info = DatasetInfo.load(tmp_path / "set")

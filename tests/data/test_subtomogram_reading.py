@@ -4,13 +4,13 @@ import mrcfile
 import numpy as np
 import pytest
 
-from zoo.data.coordinates import keep_inside, read_coordinates
-from zoo.data.fourier_weights import apply_correction, half_of, read_weight, whole_of
-from zoo.data.mrc import write_stack, write_volume
+from zoo.data.formats.coordinates import keep_inside, read_coordinates
+from zoo.data.formats.fourier_weights import apply_correction, half_of, read_weight, whole_of
+from zoo.data.formats.mrc import write_stack, write_volume
+from zoo.data.formats.subtomogram_star_write import write_subtomograms
+from zoo.data.formats.volumes import VolumeReader
 from zoo.data.particles import read_particles
-from zoo.data.subtomogram_star import write_subtomograms
 from zoo.data.subtomograms import holds_subtomograms, read_subtomograms
-from zoo.data.volumes import VolumeReader
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 

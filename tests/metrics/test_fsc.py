@@ -3,7 +3,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc, resolution_at
 from zoo.simulate.embedded import embedded_maps

@@ -8,8 +8,8 @@ import sys
 import keras
 import numpy as np
 
-from zoo.models.draws import Draw
-from zoo.models.vaegan3d import VAEGAN3D
+from zoo.engines.draws import Draw
+from zoo.models.vaegan3d.model import VAEGAN3D
 
 OVERRIDES = {
     "box": 16, "voxel_size_angstrom": 20.0, "siren_width": 16, "gabor_filters": 4, "gabor_kernel": 5,
@@ -35,7 +35,7 @@ def losses_and_gradients(model, batch, draws, step):
     if keras.backend.backend() == "jax":
         import jax
 
-        from zoo.training.jax_engine import input_gradient_in
+        from zoo.engines.jax_engine import input_gradient_in
 
         shared = model.prepare(batch, draws, step)
         for player in dict.fromkeys(model.players):
@@ -52,7 +52,7 @@ def losses_and_gradients(model, batch, draws, step):
         return out
     import tensorflow as tf
 
-    from zoo.training.tensorflow_engine import input_gradient
+    from zoo.engines.tensorflow_engine import input_gradient
 
     shared = model.prepare(batch, draws, step)
     for player in dict.fromkeys(model.players):

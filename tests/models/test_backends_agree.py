@@ -12,7 +12,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("backend_losses.py")
 TRAIN = """
 import numpy as np, sys
-from zoo.models.vaegan3d import VAEGAN3D
+from zoo.models.vaegan3d.model import VAEGAN3D
 sys.path.insert(0, sys.argv[1])
 from backend_losses import OVERRIDES
 batch = {k[6:]: v for k, v in np.load(sys.argv[2]).items() if k.startswith("batch_")}

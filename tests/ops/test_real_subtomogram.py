@@ -5,10 +5,10 @@ import pytest
 from keras import ops
 from scipy.spatial.transform import Rotation
 
-from zoo.data.mrc import read_volume
+from zoo.data.formats.mrc import read_volume
 from zoo.ops import fourier
-from zoo.ops.match_settings import MODES, MatchSettings
-from zoo.ops.rotational_matching import match, prepare_templates
+from zoo.ops.matching.match_settings import MODES, MatchSettings
+from zoo.ops.matching.rotational_matching import match, prepare_templates
 
 pytestmark = pytest.mark.shared_data
 N = 100

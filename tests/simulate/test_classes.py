@@ -3,7 +3,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import StructureSource, classes_from_structures

@@ -87,7 +87,7 @@ def test_the_box_that_the_message_names_is_enough():
 def test_density_of_a_real_model_lies_around_its_atoms(shared_data):
     from scipy.spatial import cKDTree
 
-    from zoo.data.structures import read_structure
+    from zoo.data.formats.structures import read_structure
 
     atoms = read_structure(shared_data / "structures" / "1gyt.pdb.gz")
     density = density_from_atoms(atoms.positions_angstrom, atoms.elements, 40, 4.0, 8.0)

@@ -33,7 +33,7 @@ def test_other_settings_are_other_data(tmp_path):
 
 
 def test_records_hold_the_simulated_images_with_their_noise(tmp_path):
-    from zoo.data.pipeline import particle_batches
+    from zoo.data.records.particle_pipeline import particle_batches
 
     records = embedded_dataset(box=16, count_per_class=100, sigma=2.0, cache_dir=tmp_path)
     summary = json.loads((records.parent / "particles" / "simulation.json").read_text())
@@ -53,7 +53,7 @@ def test_two_processes_that_race_make_one_sound_set(tmp_path):
     answers = [racer.communicate(timeout=120)[0].strip() for racer in racers]
     assert [racer.returncode for racer in racers] == [0, 0]
     assert answers[0] == answers[1]
-    from zoo.data.check import check_dataset
+    from zoo.data.records.check import check_dataset
 
     assert check_dataset(answers[0], 1, lambda done, total: None).count == 120
     leftovers = [path.name for path in tmp_path.rglob("*.tmp")]

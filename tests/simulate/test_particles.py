@@ -6,7 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from zoo.data.images import ImageReader
+from zoo.data.formats.images import ImageReader
 from zoo.data.particles import read_particles
 from zoo.errors import ZooError
 from zoo.simulate.embedded import embedded_classes
@@ -59,7 +59,7 @@ def test_the_table_read_back_is_the_truth(classes, tmp_path):
     assert np.isfinite(table.ctf()).all()
     images = ImageReader(table).read(np.arange(60))
     # made again from what the file says, by the truth maps that lie beside it
-    from zoo.data.mrc import read_volume
+    from zoo.data.formats.mrc import read_volume
     from zoo.simulate.project import Projector
 
     for label in range(3):

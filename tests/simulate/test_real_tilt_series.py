@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from zoo.data.mrc import read_volume
+from zoo.data.formats.mrc import read_volume
 from zoo.simulate.slab import back_project
 
 pytestmark = pytest.mark.shared_data

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo.data.mrc import write_stack, write_volume
-from zoo.data.star_blocks import write_star_blocks
+from zoo.data.formats.mrc import write_stack, write_volume
+from zoo.data.formats.star_blocks import write_star_blocks
 from zoo.data.wedge import wedge_mask
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import ClassMaps

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from zoo.data.formats.mrc import read_volume
+from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import read_volume
-from zoo.data.numpy_subtomograms import sequential_arrays
-from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
-from zoo.data.shards import PackSettings
-from zoo.data.star_blocks import read_star_blocks
+from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records.numpy_subtomograms import sequential_arrays
 from zoo.data.subtomograms import read_subtomograms
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from zoo.data.coordinates import read_coordinates
-from zoo.data.mrc import read_volume
-from zoo.data.volumes import VolumeReader
+from zoo.data.formats.coordinates import read_coordinates
+from zoo.data.formats.mrc import read_volume
+from zoo.data.formats.volumes import VolumeReader
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc

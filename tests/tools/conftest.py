@@ -18,8 +18,8 @@ def small_run(packed, tmp_path_factory):
 
     import zoo
     from zoo.data.info import DatasetInfo
-    from zoo.training.data_source import describe
-    from zoo.training.run_folder import RunFolder
+    from zoo.runs.data_source import describe
+    from zoo.runs.run_folder import RunFolder
 
     keras.utils.set_random_seed(1)
     info = DatasetInfo.load(packed)

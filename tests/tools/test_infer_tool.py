@@ -76,7 +76,7 @@ def clusters(small_run, packed, tmp_path_factory):
 
 
 def test_latents_are_those_of_the_model_in_record_order(latents, small_run, packed):
-    from zoo.data.pipeline import sequential_batches
+    from zoo.data.records.particle_pipeline import sequential_batches
 
     found = np.load(latents / "z.npz")
     info = DatasetInfo.load(packed)

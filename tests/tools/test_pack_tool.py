@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from zoo.data.mrc import write_stack
+from zoo.data.formats.mrc import write_stack
 
 COMMAND = [sys.executable, "-c", "from zoo_tools.pack import main; main()"]
 

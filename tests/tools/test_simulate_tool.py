@@ -5,9 +5,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
+from zoo.data.formats.structures import read_structure
 from zoo.data.particles import read_particles
-from zoo.data.structures import read_structure
 from zoo.simulate.embedded import embedded_maps
 from zoo_tools._run import run
 from zoo_tools.simulate import app

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from zoo.data.formats.mrc import write_volume
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import write_volume
 from zoo.data.subtomograms import read_subtomograms
 from zoo.simulate.embedded import embedded_maps
 from zoo_tools._run import run

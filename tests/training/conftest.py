@@ -52,9 +52,9 @@ def toy():
 @pytest.fixture(scope="session")
 def toy_records(tmp_path_factory) -> Path:
     """Folder of 96 packed particles of 16 px."""
-    from zoo.data.mrc import write_stack
-    from zoo.data.pack import pack_particles
-    from zoo.data.shards import PackSettings
+    from zoo.data.formats.mrc import write_stack
+    from zoo.data.packing.pack_particles import pack_particles
+    from zoo.data.packing.shards import PackSettings
 
     folder = tmp_path_factory.mktemp("toy")
     rng = np.random.default_rng(5)
@@ -140,6 +140,6 @@ def train_in_process(toy, toy_records):
 @pytest.fixture(scope="session")
 def newest_state():
     """The newest checkpoint of a run folder."""
-    from zoo.training import checkpoint
+    from zoo.runs import checkpoint
 
     return lambda run: checkpoint.read(checkpoint.latest(Path(run) / "checkpoints"))

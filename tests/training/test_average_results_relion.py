@@ -5,13 +5,13 @@ import subprocess
 import numpy as np
 import pytest
 
+from zoo.data.formats.mrc import read_volume
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import read_volume
-from zoo.data.numpy_subtomograms import sequential_arrays
-from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
-from zoo.data.shards import PackSettings
+from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records.numpy_subtomograms import sequential_arrays
 from zoo.metrics.fsc import fsc
-from zoo.models.faml import Faml
+from zoo.models.faml.model import Faml
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.info import DatasetInfo
-from zoo.data.mrc import read_volume, write_volume
-from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
-from zoo.data.shards import PackSettings
+from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+from zoo.data.packing.shards import PackSettings
+from zoo.data.records import batches
 from zoo.data.subtomograms import read_subtomograms
 from zoo.errors import ZooError
+from zoo.runs import checkpoint
 from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
-from zoo.training import checkpoint, host_data
 from zoo.training.job import train
 from zoo.training.settings import TrainSettings
 
@@ -116,7 +117,7 @@ def test_model_is_saved_and_exported(run, records):
     averages = served.signatures["averages"]()["averages"].numpy()
     np.testing.assert_allclose(averages[0], read_volume(run.path / "results" / "class_1.mrc")[0], atol=1e-5)
     info = DatasetInfo.load(records)
-    batch = next(iter(host_data.sequential_batches(info, 9)))
+    batch = next(iter(batches.sequential_batches(info, 9)))
     found = served.signatures["align"](volume=tf.constant(batch["volume"]), wedge=tf.constant(batch["wedge"]))
     euler_deg, classes = told_in_record_order(run, records)
     np.testing.assert_array_equal(found["class"].numpy() + 1, classes)

@@ -61,8 +61,8 @@ def test_judge_knows_a_perfect_model(tmp_path, toy_records):
     """NMI 1 and FSC to Nyquist for a model that gives each class its own code and its true map."""
     import dataclasses
 
+    from zoo.data.formats.mrc import write_volume
     from zoo.data.info import DatasetInfo
-    from zoo.data.mrc import write_volume
     from zoo.simulate.embedded import embedded_maps
     from zoo.training.judge import Judge
 

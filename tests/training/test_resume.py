@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from zoo.training import checkpoint
+from zoo.runs import checkpoint
 
 EVERY = ("--checkpoint-every", 1, "--log-every", 1, "--sample-every", 0)
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from zoo.training import checkpoint
+from zoo.runs import checkpoint
 
 pytestmark = pytest.mark.slow
 WORDS = [

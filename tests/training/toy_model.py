@@ -10,8 +10,8 @@ import time
 import keras
 from keras import ops
 
+from zoo.engines.draws import Draw
 from zoo.models.adversarial import AdversarialModel
-from zoo.models.draws import Draw
 from zoo.registry import register
 
 PRESETS = {

@@ -121,7 +121,7 @@ def encode_batches(encode, batches, batch_size: int, progress=None):
     """Encode batches one by one: (z_mean, z_logvar, uid, source_row, label) as arrays.
 
     `encode(images (b, y, x, 1), ctf (b, 9))` gets batches of one size only, the last one padded,
-    so that a compiled function is traced once. `batches` yields dicts as `zoo.data.pipeline` does;
+    so that a compiled function is traced once. `batches` yields dicts as the pipeline does;
     `progress(done)` is called after each. Memory holds one batch and the results.
     """
     names = ("z_mean", "z_logvar", "uid", "source_row", "label")
@@ -152,7 +152,7 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
     `progress(done, total)` is called after each batch.
     Raises ZooError if the box differs or a latent is not finite.
     """
-    from zoo.data.pipeline import readable_errors, sequential_batches
+    from zoo.data.records.particle_pipeline import readable_errors, sequential_batches
 
     if model.box != info.box:
         raise ZooError(

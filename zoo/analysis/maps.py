@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.mrc import write_volume
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 
 # A palette that colour-blind readers can tell apart (Okabe & Ito 2008), as #rrggbb.

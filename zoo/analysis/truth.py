@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.mrc import read_volume
+from zoo.data.formats.mrc import read_volume
 from zoo.errors import ZooError
 from zoo.metrics.alignment import align_maps
 from zoo.metrics.fsc import fsc, resolution_at

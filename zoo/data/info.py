@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.parts import write_json
-from zoo.data.table import COLUMNS, CTF_COLUMNS
+from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS
 from zoo.errors import ZooError
 
 INFO_NAME = "info.json"
@@ -141,7 +141,7 @@ class DatasetInfo:
 def column_types(kind: str) -> dict:
     """The columns of table.npz of a data set of this kind."""
     if kind == "subtomograms":
-        from zoo.data.subtomogram_table import SUBTOMOGRAM_COLUMNS
+        from zoo.data.tables.subtomogram_table import SUBTOMOGRAM_COLUMNS
 
         return SUBTOMOGRAM_COLUMNS
     return COLUMNS

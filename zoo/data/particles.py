@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from zoo.data.files import existing_file
-from zoo.data.mrc import read_header
-from zoo.data.table import ParticleTable, Source
+from zoo.data.formats.mrc import read_header
+from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
 
 STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".map")
@@ -27,13 +27,13 @@ def read_particles(
     path = existing_file(path)
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".cs" or _starts_with(path, b"\x93NUMPY"):
-        from zoo.data.cryosparc import read_cs
+        from zoo.data.formats.cryosparc import read_cs
 
         table = read_cs(path, passthrough)
     elif suffix in STACK_SUFFIXES or _starts_with_mrc(path):
         table = read_stack_table(path)
     elif suffix == ".star" or _is_text(path):
-        from zoo.data.star import read_star
+        from zoo.data.formats.star import read_star
 
         table = read_star(path)
     else:
@@ -67,11 +67,11 @@ def write_particles(
         raise ZooError(f"{path}: no particles to write")
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     if suffix == ".star":
-        from zoo.data.star_write import write_star
+        from zoo.data.formats.star_write import write_star
 
         write_star(table, path, extra_columns)
     elif suffix == ".cs":
-        from zoo.data.cryosparc import write_cs
+        from zoo.data.formats.cryosparc import write_cs
 
         write_cs(table, path, extra_columns)
     else:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.files import existing_file
-from zoo.data.mrc import read_header
-from zoo.data.subtomogram_table import SubtomogramTable
-from zoo.data.table import Source
+from zoo.data.formats.mrc import read_header
+from zoo.data.tables.particle_table import Source
+from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
@@ -55,13 +55,13 @@ def read_subtomograms(
     """
     source = os.path.abspath(os.fspath(source))
     if tomogram is not None:
-        from zoo.data.coordinates import read_coordinates
+        from zoo.data.formats.coordinates import read_coordinates
 
         table = read_coordinates(source, existing_file(tomogram), pixel_size_angstrom)
     elif os.path.isdir(source):
         table = _read_folder(source)
     else:
-        from zoo.data.subtomogram_read import read_subtomogram_star
+        from zoo.data.formats.subtomogram_star import read_subtomogram_star
 
         table = read_subtomogram_star(existing_file(source))
     if pixel_size_angstrom is not None:

@@ -3,7 +3,7 @@
 from keras.layers import InputSpec
 
 from zoo.layers.registered import Float32Layer, registered
-from zoo.ops.canonical import canonical_shift
+from zoo.ops.cyclic_frame import canonical_shift
 
 
 @registered

@@ -4,8 +4,8 @@ from keras import ops
 
 from zoo.layers.registered import Float32Layer, registered
 from zoo.ops import fourier
-from zoo.ops.match_settings import MODES, MatchSettings
-from zoo.ops.rotational_matching import match, prepare_templates
+from zoo.ops.matching.match_settings import MODES, MatchSettings
+from zoo.ops.matching.rotational_matching import match, prepare_templates
 
 
 @registered
@@ -16,7 +16,7 @@ class FastRotationalMatching(Float32Layer):
     ``(b, k, c)``, best first: subtomogram(x) = template(Rᵀ(x − n//2 − t) + n//2). A fourth input
     ``(1, k, n, n, n)`` says where the templates themselves were observed. Wedges and masks are centred at
     frequency n//2. mode ``phase`` or ``magnitude`` and the other settings are those of
-    ``zoo.ops.match_settings``; the scores have gradients. Places without a candidate of their own score −2.
+    `zoo.ops.matching.match_settings`; the scores have gradients. Unused places score −2.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from keras.layers import InputSpec
 
 from zoo.layers.registered import Float32Layer, registered
-from zoo.ops.exact_sum import exact_mean
+from zoo.ops.matching.order_free_sum import exact_mean
 
 
 class _InvariantGlobalPooling(Float32Layer):

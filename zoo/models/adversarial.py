@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from zoo import engine
-from zoo.models.draws import Draw
+from zoo.engines import choose
+from zoo.engines.draws import Draw
 
 
 class AdversarialModel(keras.Model):
@@ -108,7 +108,7 @@ class AdversarialModel(keras.Model):
 
     def train_step(self, batch):
         """One step of all players (TensorFlow; called by Keras' ``fit``)."""
-        return engine.train_step_function(self)(batch)
+        return choose.train_step_function(self)(batch)
 
     def fit(self, x=None, **arguments):
         """Keras' ``fit``; on JAX an equal loop, since Keras' own knows one optimizer only.
@@ -118,7 +118,7 @@ class AdversarialModel(keras.Model):
         if not self.is_compiled:
             self.compile()
         if keras.backend.backend() == "jax":
-            return engine.fit_function()(self, x, **arguments)
+            return choose.fit_function()(self, x, **arguments)
         return super().fit(x, **arguments)
 
     def state_variables(self) -> list:

@@ -9,7 +9,7 @@ import math
 
 from keras import ops
 
-from zoo.ops.exact_sum import limb_sums
+from zoo.ops.matching.order_free_sum import limb_sums
 from zoo.ops.padding import cyclic_pad
 
 

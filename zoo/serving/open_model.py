@@ -97,7 +97,7 @@ def load_finished(path, model_name=None):
     import keras
 
     from zoo.registry import get_entry
-    from zoo.training.run_folder import RunFolder
+    from zoo.runs.run_folder import RunFolder
 
     run = RunFolder.open(path, model_name)
     get_entry(run.config["model"])  # imports the class, so that Keras knows it
@@ -136,14 +136,14 @@ def open_data_of(place, data=None):
     Raises ZooError if it is no packed data set, or `data` is None and `place` is no run folder.
     """
     if data is not None:
-        from zoo.training.data_source import open_data
+        from zoo.runs.data_source import open_data
 
         return open_data(data, None)
     if not (Path(place) / "config.json").is_file():
         raise ZooError(
             f"{place}: is not a run folder, so it names no data; pass --data DIR (made by zoo-pack)"
         )
-    from zoo.training.data_source import reopen_data
-    from zoo.training.run_folder import RunFolder
+    from zoo.runs.data_source import reopen_data
+    from zoo.runs.run_folder import RunFolder
 
     return reopen_data(RunFolder.open(place).config, None)

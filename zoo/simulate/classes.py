@@ -46,7 +46,7 @@ def classes_from_maps(
     (a Fourier crop). Raises ZooError for maps that are not cubes, that do not state their voxel size, and,
     where no voxel size is given, that are smaller than `box`.
     """
-    from zoo.data.mrc import read_volume
+    from zoo.data.formats.mrc import read_volume
 
     check_box(box)
     maps = []
@@ -140,7 +140,7 @@ def check_box(box: int | None) -> None:
 
 def _read(source):
     """The chosen atoms of a file, and the middle of all of them."""
-    from zoo.data.structures import read_structure
+    from zoo.data.formats.structures import read_structure
 
     atoms = read_structure(source.path, source.assembly)
     centre = atoms.positions_angstrom.mean(0)

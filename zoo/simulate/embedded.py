@@ -78,8 +78,8 @@ def embedded_dataset(
     Raises ZooError for values that cannot be and for a cache that cannot be written.
     """
     from zoo.data.info import INFO_NAME
-    from zoo.data.pack import pack_particles
-    from zoo.data.shards import PackSettings
+    from zoo.data.packing.pack_particles import pack_particles
+    from zoo.data.packing.shards import PackSettings
     from zoo.simulate.particles import simulate_particles
     from zoo.simulate.settings import ParticleSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def ctf_values(ctf: np.ndarray, frequency_per_angstrom: np.ndarray) -> np.ndarray:
-    """CTF (k, m) for parameters (k, 9), order of zoo.data.table.CTF_COLUMNS, at xy frequencies (2, m) in 1/Å.
+    """CTF (k, m) for parameters (k, 9), order of CTF_COLUMNS, at xy frequencies (2, m) in 1/Å.
 
     -sin(gamma) exp(-B s^2 / 4) scale; gamma = -pi lambda df s^2 + pi/2 Cs lambda^3 s^4 - phase - amplitude
     contrast's angle, df > 0 underfocus, df along the azimuth after Rohou & Grigorieff 2015 (RELION's sign).

@@ -52,7 +52,7 @@ def simulate_particles(
     The folder appears when all is written; `progress` gets (images done, images in all).
     Raises ZooError if OUT holds a set already (unless `overwrite`) or cannot be written.
     """
-    from zoo.data.mrc import StackWriter, write_volume
+    from zoo.data.formats.mrc import StackWriter, write_volume
     from zoo.data.particles import write_particles
 
     out = Path(os.path.abspath(out))
@@ -86,7 +86,7 @@ def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
     euler = np.stack([columns[name] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
     ctf = None
     if settings.apply_ctf:
-        from zoo.data.table import CTF_COLUMNS
+        from zoo.data.tables.particle_table import CTF_COLUMNS
 
         ctf = np.stack([columns[name] for name in CTF_COLUMNS], axis=1)
     inside, whole = [], []  # mean variance per map
@@ -110,7 +110,7 @@ def calibrate(classes: ClassMaps, settings: ParticleSettings) -> Calibration:
 
 def _draw_table(stack, kinds, settings, voxel_size_angstrom):
     """The particles of all classes in turn, with everything that is known of them."""
-    from zoo.data.table import ParticleTable
+    from zoo.data.tables.particle_table import ParticleTable
 
     rows = np.arange(kinds * settings.count)
     columns = draw_columns(len(rows), settings, voxel_size_angstrom)

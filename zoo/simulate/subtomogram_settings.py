@@ -79,6 +79,6 @@ class SubtomogramSettings:
                 raise ZooError(message)
 
     def ctf_row(self) -> np.ndarray:
-        """The CTF parameters (1, 9) in the order of zoo.data.table.CTF_COLUMNS."""
+        """The CTF parameters (1, 9) in the order of zoo.data.tables.particle_table.CTF_COLUMNS."""
         optics = [self.voltage_kv, self.cs_mm, self.amplitude_contrast, 0.0, 0.0, 1.0]
         return np.array([[self.defocus_angstrom, self.defocus_angstrom, 0.0, *optics]])

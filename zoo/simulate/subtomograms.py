@@ -47,8 +47,8 @@ def simulate_subtomograms(
     all is written; `progress` gets (done, in all). Into `records` the set is packed as zoo-pack does it.
     Raises ZooError if OUT or `records` hold a set already (unless `overwrite`) or cannot be written.
     """
-    from zoo.data.mrc import write_volume
-    from zoo.data.subtomogram_star import write_subtomograms
+    from zoo.data.formats.mrc import write_volume
+    from zoo.data.formats.subtomogram_star_write import write_subtomograms
 
     out = Path(os.path.abspath(out))
     if records is not None:
@@ -82,7 +82,7 @@ def simulate_subtomograms(
 
 def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
     """The SubtomogramTable of a set in `folder`: all classes in turn, with all that is known of them."""
-    from zoo.data.subtomogram_table import SubtomogramTable
+    from zoo.data.tables.subtomogram_table import SubtomogramTable
 
     kinds = len(classes.maps)
     rows = np.arange(kinds * settings.count)
@@ -125,8 +125,8 @@ def _require_free(records: Path, overwrite: bool) -> None:
 
 
 def _pack(star: Path, records, overwrite: bool, command: str) -> None:
-    from zoo.data.pack_subtomograms import OWN_BOX, pack_subtomograms
-    from zoo.data.shards import PackSettings
+    from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+    from zoo.data.packing.shards import PackSettings
 
     pack_subtomograms(star, records, PackSettings(OWN_BOX, contrast=1), overwrite=overwrite, command=command)
 

@@ -45,7 +45,7 @@ def simulate_tomogram(
     a standard deviation of 1 at the projections. Pure function of maps and settings; the folder appears when
     all is written. Raises ZooError as `build_specimen`, and if OUT holds a tomogram (unless `overwrite`).
     """
-    from zoo.data.mrc import write_stack, write_volume
+    from zoo.data.formats.mrc import write_stack, write_volume
 
     out = Path(os.path.abspath(out))
     with whole_folder(out, "tomogram.mrc", overwrite) as work:
@@ -87,8 +87,8 @@ def image_slab(
 
 
 def _write_star(work: Path, specimen: Specimen, classes: ClassMaps, settings: TomogramSettings) -> None:
-    from zoo.data.subtomogram_star import write_subtomograms
-    from zoo.data.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
+    from zoo.data.formats.subtomogram_star_write import write_subtomograms
+    from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
 
     count = len(specimen.particle_class)
     angles, imaging = settings.imaging.tilts.angles_deg(), settings.imaging

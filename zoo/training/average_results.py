@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
+from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.training import host_data
 
 
 def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]:
@@ -41,14 +41,14 @@ def assign(model, info, batch_size: int) -> dict[str, np.ndarray]:
     prepared = model.prepare()
     rows = [
         {name: np.asarray(value) for name, value in align(batch["volume"], batch["wedge"], prepared).items()}
-        for batch in host_data.sequential_batches(info, batch_size)
+        for batch in batches.sequential_batches(info, batch_size)
     ]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
 def write_star(model, info, path: Path, found: dict[str, np.ndarray]) -> str:
     """Poses, classes and half sets as STAR rows in record order; returns a line about it."""
-    from zoo.data.subtomogram_star import write_subtomograms
+    from zoo.data.formats.subtomogram_star_write import write_subtomograms
     from zoo.data.subtomograms import read_subtomograms
 
     order = info.load_table()
@@ -107,7 +107,7 @@ def chimerax_script(maps: list[Path]) -> str:
 
 
 def _write_maps(model, averages, folder: Path) -> list[Path]:
-    from zoo.data.mrc import write_volume
+    from zoo.data.formats.mrc import write_volume
 
     halves = ops.convert_to_numpy(model.half_maps())
     paths = []
@@ -147,8 +147,8 @@ def _write_fsc(model, folder: Path) -> None:
 def _write_bare(path: Path, order: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:
     import pandas as pd
 
-    from zoo.data.star_blocks import write_star_blocks
-    from zoo.data.star_write import as_text
+    from zoo.data.formats.star_blocks import write_star_blocks
+    from zoo.data.formats.star_write import as_text
 
     rows = {"zooUid": order["uid"], "zooSourceRow": order["source_row"], **columns}
     frame = pd.DataFrame({name: as_text(values) for name, values in rows.items()})

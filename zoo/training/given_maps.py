@@ -34,7 +34,7 @@ def read_references(paths: str, box: int, classes: int) -> np.ndarray:
 
 
 def _read(path: str, box: int, what: str) -> np.ndarray:
-    from zoo.data.mrc import read_volume
+    from zoo.data.formats.mrc import read_volume
 
     volume, _ = read_volume(path)
     if volume.shape != (box,) * 3:

@@ -9,17 +9,19 @@ from typing import Any
 
 import keras
 
+from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.training import checkpoint, data_source, host_data, settings
+from zoo.runs import checkpoint, data_source
+from zoo.runs.run_folder import RunFolder, check_free, free_path
+from zoo.training import settings
 from zoo.training.allocator import keep_freed_memory
+from zoo.training.devices import Devices, batches_for, pick_devices
 from zoo.training.given_maps import set_given_maps
 from zoo.training.judge import Judge
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
-from zoo.training.run_folder import RunFolder, check_free, free_path
 from zoo.training.settings import TrainSettings
-from zoo.training.start_weights import start_from
-from zoo.training.strategy import Devices, batches_for, pick_devices
+from zoo.training.warm_start import start_from
 
 _PREVIEW_IMAGES = 16
 # The preview's batch is the same at every sample, and not the first that the model learns from.
@@ -93,7 +95,7 @@ def _set_precision(mixed: bool) -> None:
 
 
 def _build(config: dict[str, Any], info, devices: Devices):
-    from zoo.engine import get_engine
+    from zoo.engines.choose import get_engine
     from zoo.registry import create_model
 
     # Initial weights are drawn from Keras' global generator.
@@ -139,7 +141,7 @@ def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress
     loop = Loop(engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":
         return loop.run_steps(batches, progress)
-    from zoo.data.pipeline import readable_errors
+    from zoo.data.records.particle_pipeline import readable_errors
 
     with readable_errors(info):
         return loop.run_steps(batches, progress)
@@ -154,7 +156,7 @@ def _preview_function(model, info, devices: Devices):
     def preview(last: bool) -> dict[str, Any]:
         if not held:
             count = min(_PREVIEW_IMAGES, info.count)
-            held.append(next(host_data.training_batches(info, count, _PREVIEW_SEED, 0)))
+            held.append(next(batches.training_batches(info, count, _PREVIEW_SEED, 0)))
         return {**model.preview(held[0]), **judge.figures(last, may_align=devices.is_chief)}
 
     return preview

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from zoo.training.host_data import sequential_batches
+from zoo.data.records.batches import sequential_batches
 
 _PARTICLES = 1200
 _BATCH = 100

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.training import checkpoint, previews
-from zoo.training.metrics_file import MetricsFile
+from zoo.runs import checkpoint
+from zoo.runs.metrics_file import MetricsFile
+from zoo.runs.run_folder import RunFolder
+from zoo.training import previews
+from zoo.training.devices import Devices
 from zoo.training.reporting import Progress
-from zoo.training.run_folder import RunFolder
-from zoo.training.stop import StopRequest
-from zoo.training.strategy import Devices
+from zoo.training.signals import StopRequest
 from zoo.training.tensorboard_log import TensorBoardLog
 
 

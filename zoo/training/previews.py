@@ -97,7 +97,7 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _write_maps(folder: Path, stem: str, volumes: np.ndarray, voxel_size_angstrom: float) -> None:
-    from zoo.data.mrc import write_volume
+    from zoo.data.formats.mrc import write_volume
 
     for i, volume in enumerate(volumes):
         suffix = f"-{i}" if len(volumes) > 1 else ""

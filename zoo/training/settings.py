@@ -12,7 +12,7 @@ import keras
 
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
-from zoo.training import data_source
+from zoo.runs import data_source
 from zoo.training.loop import Plan
 
 BATCH_SIZE = 16

@@ -1,0 +1,224 @@
+"""Subtomograms, read lazily by index: volume files, or boxes cut from tomograms as they are needed."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from functools import lru_cache
+
+import numpy as np
+
+from zoo.data.formats.em import em_shape
+from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
+from zoo.data.formats.mrc import read_header, read_volume
+from zoo.data.tables.subtomogram_table import SubtomogramTable
+from zoo.data.wedge import wedge_mask
+from zoo.errors import ZooError
+
+_CACHED_WEIGHTS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeFile:
+    """Path, (z, y, x) and voxel size (0: not stated) of a volume; ``mapped``: it can be read in parts."""
+
+    path: str
+    shape: tuple[int, int, int]
+    voxel_size_angstrom: float
+    mapped: bool
+
+
+def volume_file(path: str) -> VolumeFile:
+    """What the header of an MRC or EM volume says."""
+    if path.lower().endswith((".em", ".em.gz")):
+        return VolumeFile(path, em_shape(path), 0.0, False)
+    header = read_header(path)
+    shape = tuple(header.shape[-1 - header.axes.index(axis)] for axis in (3, 2, 1))
+    mapped = not header.compressed and header.axes == (1, 2, 3)
+    return VolumeFile(path, shape, header.pixel_size_angstrom, mapped)
+
+
+class VolumeReader:
+    """Reads the subtomograms of a table by index; can be pickled and used from several processes.
+
+    ``box`` in voxels is needed where they are cut from tomograms. Opening it reads every header and raises
+    ZooError for a missing file, a volume that is no cube, volumes of different box, a box beyond its
+    tomogram (unless ``clip``: the rest is then filled with the mean of what is inside).
+    """
+
+    def __init__(self, table: SubtomogramTable, box: int | None = None, clip: bool = False):
+        if not len(table):
+            raise ZooError("no subtomograms: nothing to read")
+        self.table, self.clip = table, clip
+        self.headers = {stack: self._open(stack) for stack in np.unique(table.stack_index).tolist()}
+        self.box = self._common_box(box)
+        # of the whole table: a part of it stores its wedges in the same form
+        self.stores_masks = bool((table.wedge_index >= 0).any())
+        self._maps: dict[int, np.ndarray] = {}
+        if not clip:
+            self._check_bounds()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Which subtomograms are cut from a tomogram, (n,) bool."""
+        return np.isfinite(self.table.coordinates_voxel()).all(axis=1)
+
+    def read(self, indices) -> np.ndarray:
+        """Volumes at ``indices``, (k, z, y, x) float32: CTF signs and premultiplication taken back.
+
+        Raises ZooError naming the subtomogram that holds NaN or infinite values.
+        """
+        indices = np.atleast_1d(np.arange(len(self))[indices])
+        out = np.empty((len(indices), self.box, self.box, self.box), dtype=np.float32)
+        cut = self.cut
+        for place, index in enumerate(indices.tolist()):
+            volume = self._read_one(index, bool(cut[index]))
+            bad = int(volume.size - np.isfinite(volume).sum())
+            if bad:
+                raise ZooError(
+                    f"{self.where(index)} ({self._name(index)}): {bad} voxels are NaN or infinite; "
+                    "remove the subtomogram or repair the file"
+                )
+            weight = int(self.table.wedge_index[index])
+            if weight >= 0:
+                correction = self._weight(weight)[1]
+                if correction is not None:
+                    volume = apply_correction(volume, correction)
+            out[place] = volume
+        return out
+
+    def wedge(self, index: int, box: int) -> np.ndarray:
+        """Fourier weight, half form (box, box, box // 2 + 1) float32, of a volume cropped to ``box``."""
+        number = int(self.table.wedge_index[index])
+        if number >= 0:
+            return crop_weight(self._weight(number)[0], box)
+        return half_of(wedge_mask(box, *self.table.tilt_range_deg()[index]))
+
+    def close(self) -> None:
+        """Let go of the tomograms; they are opened again when needed."""
+        self._maps.clear()
+
+    def where(self, index: int) -> str:
+        """"file: row N" of a subtomogram."""
+        path = self.table.source.path if self.table.source else self.table.stack_paths[0]
+        return f"{path}: row {int(self.table.source_row[index]) + 1}"
+
+    def __getstate__(self):
+        table = copy.copy(self.table)
+        if table.source is not None:  # the blocks are only for writing back, and may be large
+            table.source = dataclasses.replace(table.source, blocks={})
+        return {**self.__dict__, "table": table, "_maps": {}}
+
+    def _name(self, index: int) -> str:
+        return self.table.select([index]).image_names()[0]
+
+    def _weight(self, number: int):
+        try:
+            return _cached_weight(self.table.wedge_paths[number], self.box, self.table.premultiplied)
+        except ZooError as error:
+            first = int(np.flatnonzero(self.table.wedge_index == number)[0])
+            raise ZooError(f"{self.where(first)}: {error}") from error
+
+    def _read_one(self, index: int, cut: bool) -> np.ndarray:
+        stack = int(self.table.stack_index[index])
+        if not cut:
+            return read_volume(self.headers[stack].path)[0]
+        tomogram = self._tomogram(stack)
+        low = self._corner(index)
+        inside = tuple(
+            slice(max(start, 0), min(start + self.box, size))
+            for start, size in zip(low, tomogram.shape, strict=True)
+        )
+        data = np.asarray(tomogram[inside], dtype=np.float32)
+        if data.shape == (self.box,) * 3:
+            return data
+        volume = np.full((self.box,) * 3, data.mean(), dtype=np.float32)
+        pairs = zip(inside, low, strict=True)
+        volume[tuple(slice(part.start - start, part.stop - start) for part, start in pairs)] = data
+        return volume
+
+    def _corner(self, index: int) -> list[int]:
+        """First voxel (z, y, x) of a box: its voxel box // 2 is the rounded coordinate."""
+        centre = np.rint(self.table.coordinates_voxel()[index]).astype(int)
+        return (centre - self.box // 2)[::-1].tolist()
+
+    def _tomogram(self, stack: int) -> np.ndarray:
+        if stack not in self._maps:
+            file = self.headers[stack]
+            if file.mapped:
+                header = read_header(file.path)
+                self._maps[stack] = np.memmap(
+                    file.path, dtype=header.dtype, mode="r", offset=header.data_offset, shape=header.shape
+                )
+            else:
+                self._maps[stack] = read_volume(file.path)[0]
+        return self._maps[stack]
+
+    def _open(self, stack: int) -> VolumeFile:
+        path = self.table.stack_paths[stack]
+        if not os.path.exists(path):
+            first = int(np.flatnonzero(self.table.stack_index == stack)[0])
+            raise ZooError(
+                f"{self.where(first)}: volume {self.table.stack_names[stack]} not found (looked for {path} "
+                "and in the folders above); put the file there or correct the name"
+            )
+        return volume_file(path)
+
+    def _common_box(self, box: int | None) -> int:
+        cut = self.cut
+        if cut.all():
+            if box is None:
+                raise ZooError(f"{self.where(0)}: subtomograms are cut from a tomogram; give their --box")
+            return box
+        known = None
+        for index in np.flatnonzero(~cut).tolist():
+            file = self.headers[int(self.table.stack_index[index])]
+            size = " x ".join(str(side) for side in file.shape[::-1])
+            if len(set(file.shape)) > 1:
+                stack = file.shape[1] == file.shape[2]
+                hint = (
+                    "is this a 2D stack? Export 3D subtomograms (in RELION 5 without 2D stacks)"
+                    if stack and file.shape[0] != file.shape[1]
+                    else "pad or crop it"
+                )
+                raise ZooError(f"{self.where(index)}: {file.path} has {size} voxels, expected a cube; {hint}")
+            if known is None:
+                known = file.shape[0]
+            if file.shape[0] != known:
+                raise ZooError(
+                    f"{self.where(index)}: {file.path} has a box of {file.shape[0]} voxels, the subtomograms "
+                    f"before it {known}; bring all to one box first"
+                )
+        return known
+
+    def _check_bounds(self) -> None:
+        outside = self.outside()
+        if len(outside):
+            rows = ", ".join(str(int(self.table.source_row[index]) + 1) for index in outside[:10].tolist())
+            more = ", ..." if len(outside) > 10 else ""
+            raise ZooError(
+                f"{self.table.source.path if self.table.source else 'coordinates'}: {len(outside)} of "
+                f"{len(self)} boxes of {self.box} voxels reach beyond their tomogram (rows {rows}{more}); "
+                "leave them out with --outside drop, or fill what is missing with --outside clip"
+            )
+
+    def outside(self) -> np.ndarray:
+        """Indices of the boxes that reach beyond their tomogram."""
+        found = []
+        for index in np.flatnonzero(self.cut).tolist():
+            shape = self.headers[int(self.table.stack_index[index])].shape
+            low = self._corner(index)
+            if any(start < 0 or start + self.box > size for start, size in zip(low, shape, strict=True)):
+                found.append(index)
+        return np.array(found, dtype=np.int64)
+
+
+@lru_cache(maxsize=_CACHED_WEIGHTS)
+def _cached_weight(path: str, box: int, premultiplied: bool):
+    if not os.path.exists(path):
+        raise ZooError(f"{path}: no such wedge or CTF volume; put it there or correct rlnCtfImage")
+    return read_weight(path, box, premultiplied)

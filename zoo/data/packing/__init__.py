@@ -1,0 +1,1 @@
+"""Files become records: plan, workers, grey values, resampling, shards."""

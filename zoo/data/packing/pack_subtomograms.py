@@ -1,0 +1,86 @@
+"""Subtomograms (STAR, folder, picks in a tomogram) → a packed data set of volumes with their wedges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoo.data.formats.coordinates import OUTSIDE, keep_inside
+from zoo.data.formats.volumes import VolumeReader
+from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
+from zoo.data.packing.partition import WorkerShare
+from zoo.data.packing.shards import PackSettings
+from zoo.data.subtomograms import read_subtomograms
+from zoo.errors import ZooError
+
+OWN_BOX = 0
+"""As ``PackSettings.box``: pack the volumes in the box they have."""
+
+
+@dataclass(frozen=True)
+class VolumeOptions:
+    """What only subtomograms have: a tomogram to cut them from, the wedge of all, boxes beyond the tomogram.
+
+    ``outside`` is "refuse", "drop" or "clip". ``wedge`` is a mask file, ``tilt_range_deg`` the least and
+    largest tilt; both override what the source says of each particle.
+    """
+
+    tomogram: str | None = None
+    wedge: str | None = None
+    tilt_range_deg: tuple[float, float] | None = None
+    outside: str = "refuse"
+
+
+def pack_subtomograms(
+    source: str | Path,
+    out: str | Path,
+    settings: PackSettings,
+    options: VolumeOptions | None = None,
+    *,
+    share: WorkerShare | None = None,
+    processes: int | None = None,
+    overwrite: bool = False,
+    finalise_only: bool = False,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    notes: Callable[[str], None] = lambda text: None,
+) -> PackResult:
+    """Pack subtomograms into TFRecord shards, table.npz and info.json, as ``pack_particles`` does particles.
+
+    A smaller ``settings.box`` is a Fourier crop of volumes and wedges; ``OWN_BOX`` keeps theirs. Cut from a
+    tomogram, ``settings.box`` is the box in its voxels. ``notes`` gets what a person should know: boxes left
+    out or clipped, no wedge stated. Raises ZooError with one line for bad input.
+    """
+    options = options or VolumeOptions()
+    if options.outside not in OUTSIDE:
+        raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
+    table = read_subtomograms(
+        source, options.tomogram, settings.pixel_size_angstrom, options.wedge, options.tilt_range_deg
+    )
+    if settings.limit is not None:
+        table = table.select(slice(settings.limit))
+    require_pixel_size(table)
+    if options.tomogram is not None:
+        if settings.box == OWN_BOX:
+            raise ZooError(f"{source}: boxes are cut from a tomogram; give their side in voxels with --box")
+        table, words = keep_inside(table, settings.box, options.outside)
+        if words:
+            notes(words)
+    reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
+    settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
+    settings.validate()
+    if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
+        notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
+    return pack_table(
+        table,
+        reader,
+        out,
+        settings,
+        share=share,
+        processes=processes,
+        overwrite=overwrite,
+        finalise_only=finalise_only,
+        command=command,
+        progress=progress,
+    )

@@ -1,0 +1,1 @@
+"""Packed data sets: TFRecord files, their checks, and batches made of them."""

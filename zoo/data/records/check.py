@@ -1,0 +1,131 @@
+"""Verification of a packed data set, record by record, without TensorFlow."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.info import TABLE_NAME, DatasetInfo
+from zoo.data.packing.worker_pool import available_cpus, count_done, run_tasks
+from zoo.data.packing.write_info import file_crc32
+from zoo.data.records.particle_record import ParticleRecord, decode_particle, frame_record, read_records
+from zoo.data.records.subtomogram_record import unpack_wedge
+from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, SHIFT_COLUMNS
+from zoo.data.tables.subtomogram_table import SHIFT_COLUMNS_3D, TILT_COLUMNS
+from zoo.errors import ZooError
+
+_COUNT_STEP = 256
+_SMALL_RECORDS = 20_000
+_VECTORS = {"ctf": CTF_COLUMNS, "euler_deg": EULER_COLUMNS, "shift_angstrom": SHIFT_COLUMNS}
+_VOLUME_VECTORS = _VECTORS | {"shift_angstrom": SHIFT_COLUMNS_3D, "tilt_range_deg": TILT_COLUMNS}
+_SCALARS = ("pixel_size_angstrom", "label", "optics_group", "source_row")
+
+
+@dataclass(frozen=True)
+class _CheckTask:
+    info: DatasetInfo
+    shard: int
+    rows: dict[str, np.ndarray]
+
+
+def check_dataset(
+    folder: str | Path,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DatasetInfo:
+    """Read and verify every record of a packed data set; returns its info if all is well.
+
+    Verified: framing, lengths and CRCs of the records; checksum, length and number of records of
+    every shard; shape, type and finite values of every image; every record against table.npz; counts
+    and labels of info.json. Raises ZooError naming the shard and record (1-based) of the first fault.
+    """
+    info = DatasetInfo.load(folder)
+    table_path = Path(info.path) / TABLE_NAME
+    columns = info.load_table()
+    if file_crc32(table_path) != info.table_crc32:
+        raise ZooError(f"{table_path}: its checksum is not that in info.json: changed or damaged; pack again")
+    labels = dict(Counter(columns["label"].tolist()))
+    if labels != info.labels:
+        raise ZooError(f"{table_path}: labels {labels}, info.json says {info.labels}; pack again")
+    if processes is None:
+        processes = available_cpus() if info.count > _SMALL_RECORDS else 1
+    starts = np.cumsum([0] + [shard.count for shard in info.shards])
+    tasks = (
+        _CheckTask(info, number, {name: column[first:last] for name, column in columns.items()})
+        for number, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True))
+    )
+    for _ in run_tasks(
+        _check_shard, tasks, min(processes, len(info.shards)), lambda done: progress(done, info.count)
+    ):
+        pass
+    progress(info.count, info.count)
+    return info
+
+
+def _check_shard(task: _CheckTask) -> int:
+    info, expected = task.info, task.info.shards[task.shard]
+    path = info.shard_paths()[task.shard]
+    number = crc = size = 0
+    for number, payload in enumerate(read_records(path), 1):
+        where = f"{path}: record {number}"
+        if number > expected.count:
+            raise ZooError(f"{where}: one too many, info.json says {expected.count}; pack the data set again")
+        record = decode_particle(payload, where)
+        _check_record(record, task, number - 1, where)
+        if info.kind == "subtomograms":
+            first = sum(shard.count for shard in info.shards[: task.shard])
+            _check_volume(record, info.box, first + number - 1, where)
+        frame = frame_record(payload)
+        crc, size = zlib.crc32(frame, crc), size + len(frame)
+        if number % _COUNT_STEP == 0:
+            count_done(_COUNT_STEP)
+    if number != expected.count:
+        raise ZooError(
+            f"{path}: ends after record {number}, expected {expected.count} records; "
+            f"delete this shard and run the same zoo-pack again, or copy the shard again"
+        )
+    if (crc, size) != (expected.crc32, expected.bytes):
+        raise ZooError(f"{path}: whole, but not the file that info.json describes; pack the data set again")
+    count_done(number % _COUNT_STEP)
+    return number
+
+
+def _check_record(record: ParticleRecord, task: _CheckTask, row: int, where: str) -> None:
+    info, rows, image = task.info, task.rows, record.image
+    volumes = info.kind == "subtomograms"
+    shape = (info.box,) * (3 if volumes else 2)
+    if image.shape != shape or image.dtype.name != info.dtype:
+        raise ZooError(
+            f"{where}: image of {image.shape} {image.dtype.name}, expected "
+            f"{shape} {info.dtype}; pack the data set again"
+        )
+    if not np.isfinite(image).all():
+        raise ZooError(f"{where}: the image holds NaN or infinite values; pack the data set again")
+    values = record.features
+    try:
+        same = int(values["uid"][0]) == int(rows["uid"][row].view(np.int64))
+        for name in _SCALARS:
+            same = same and _equal(values[name], rows[name][row])
+        for name, columns in (_VOLUME_VECTORS if volumes else _VECTORS).items():
+            same = same and _equal(values[name], [rows[column][row] for column in columns])
+    except (KeyError, IndexError) as error:
+        raise ZooError(f"{where}: lacks {error}; pack the data set again") from error
+    if not same:
+        raise ZooError(f"{where}: is not the particle that {TABLE_NAME} names; pack again")
+
+
+def _check_volume(record: ParticleRecord, box: int, index: int, where: str) -> None:
+    unpack_wedge(record.features, box, where)
+    stored = record.features.get("index")
+    if stored is None or int(stored[0]) != index:
+        raise ZooError(f"{where}: says that it is record {stored} of the set, it is {index}; pack again")
+
+
+def _equal(stored: np.ndarray, wanted) -> bool:
+    wanted = np.atleast_1d(wanted).astype(stored.dtype)
+    return np.array_equal(stored, wanted, equal_nan=stored.dtype.kind == "f")

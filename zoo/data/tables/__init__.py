@@ -1,0 +1,1 @@
+"""The columns of particles and subtomograms, declared with their units."""

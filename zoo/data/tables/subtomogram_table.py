@@ -1,0 +1,78 @@
+"""The table of subtomograms: a particle table whose images are volumes with a wedge and a place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.data.tables.particle_table import COLUMNS, ParticleTable, Source
+
+SHIFT_COLUMNS_3D = ("shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
+TILT_COLUMNS = ("tilt_min_deg", "tilt_max_deg")
+COORDINATE_COLUMNS = ("coordinate_x_voxel", "coordinate_y_voxel", "coordinate_z_voxel")
+
+SUBTOMOGRAM_COLUMNS: dict[str, tuple[type, Any]] = {
+    **COLUMNS,
+    "shift_z_angstrom": (np.float64, np.nan),
+    **{name: (np.float64, np.nan) for name in TILT_COLUMNS + COORDINATE_COLUMNS},
+    "wedge_index": (np.int32, -1),
+}
+"""The columns of ``ParticleTable`` and those that only volumes have."""
+
+
+class SubtomogramTable(ParticleTable):
+    """n subtomograms as NumPy columns; ``stack_paths`` are volume files, or tomograms to cut from.
+
+    Where ``coordinate_*_voxel`` (0-based, of the centre voxel box // 2) is known the volume is cut from the
+    tomogram, otherwise the file is the volume. ``wedge_index`` points into ``wedge_paths`` (Fourier weights,
+    1 = measured; -1: none), ``tilt_min_deg`` and ``tilt_max_deg`` are the range of the tilts about y.
+    ``premultiplied``: the volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5).
+    """
+
+    column_types = SUBTOMOGRAM_COLUMNS
+    kind = "subtomograms"
+    image_ndim = 3
+
+    def __init__(
+        self,
+        stack_paths: Sequence[str],
+        columns: dict[str, Any],
+        source: Source | None = None,
+        stack_names: Sequence[str] | None = None,
+        wedge_paths: Sequence[str] = (),
+        premultiplied: bool = False,
+    ):
+        self.wedge_paths = [str(path) for path in wedge_paths]
+        self.premultiplied = premultiplied
+        super().__init__(stack_paths, columns, source, stack_names)
+
+    def __repr__(self) -> str:
+        return f"SubtomogramTable({len(self)} subtomograms, {len(self.stack_paths)} files)"
+
+    def select(self, indices) -> SubtomogramTable:
+        """The subtomograms at ``indices`` (integers, a slice or a boolean mask), in that order."""
+        part = super().select(indices)
+        part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
+        return part
+
+    def shift_angstrom(self) -> np.ndarray:
+        """RELION's origins x, y, z in Å, (n, 3) float64, NaN where unknown."""
+        return np.stack([getattr(self, name) for name in SHIFT_COLUMNS_3D], axis=1)
+
+    def coordinates_voxel(self) -> np.ndarray:
+        """Centres x, y, z in voxels of the tomogram, (n, 3) float64, NaN where the file is the volume."""
+        return np.stack([getattr(self, name) for name in COORDINATE_COLUMNS], axis=1)
+
+    def tilt_range_deg(self) -> np.ndarray:
+        """Least and largest tilt, (n, 2) float64, NaN where unknown."""
+        return np.stack([getattr(self, name) for name in TILT_COLUMNS], axis=1)
+
+    def image_names(self) -> list[str]:
+        """The volume file as the source spells it; for a tomogram with the place: ``12.0,30.0,7.5@t.mrc``."""
+        names = []
+        for stack, place in zip(self.stack_index.tolist(), self.coordinates_voxel().tolist(), strict=True):
+            cut = ",".join(f"{value:g}" for value in place) + "@" if np.isfinite(place).all() else ""
+            names.append(cut + self.stack_names[stack])
+        return names

@@ -1,0 +1,1 @@
+"""Gradients, sums and random numbers on TensorFlow and JAX; an engine knows no model."""

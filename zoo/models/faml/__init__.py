@@ -1,0 +1,1 @@
+"""`faml` and `fa`: subtomogram averaging and classification."""

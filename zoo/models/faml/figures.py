@@ -1,0 +1,46 @@
+"""What ``faml`` and ``fa`` tell a person after each epoch: figures, notices, resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras import ops
+
+from zoo.models.faml.config import is_lost
+
+
+def figures(model) -> dict[str, float]:
+    """The state in numbers, by name: what metrics.csv holds."""
+    sigma2 = ops.convert_to_numpy(model.sigma2)[1:]
+    found = {
+        "epoch": float(ops.convert_to_numpy(model.iteration)) - 1.0,
+        "log_likelihood": float(ops.convert_to_numpy(model.log_likelihood)),
+        "sigma": float(np.sqrt(np.average(sigma2, weights=model.ball.per_shell[1:]))),
+        "zeta_voxels": float(ops.convert_to_numpy(model.zeta)),
+    }
+    shares, curves = ops.convert_to_numpy(model.alpha), ops.convert_to_numpy(model.fsc)
+    for k, (share, curve) in enumerate(zip(shares, curves, strict=True)):
+        found[f"alpha_{k + 1}"] = float(share)
+        found[f"fsc_{k + 1}"] = float(np.mean(curve[1:]))
+        found[f"resolution_angstrom_{k + 1}"] = resolution_angstrom(model, curve)
+    return found
+
+
+def resolution_angstrom(model, curve) -> float:
+    """Where an FSC ``(s,)`` first falls below 0.143, in Å; the box where no shell is above."""
+    below = np.flatnonzero(np.asarray(curve)[1:] < 0.143)
+    shell = int(below[0]) if len(below) else model.ball.radius
+    return model.box * model.voxel_size_angstrom / max(shell, 1)
+
+
+def notices(model) -> list[str]:
+    """One line for each class that has lost nearly all its subtomograms, or just started again."""
+    shares = ops.convert_to_numpy(model.alpha)
+    lines = [
+        f"class {k + 1} holds {share:.1%} of the subtomograms: it is empty or collapsing"
+        for k, share in enumerate(shares)
+        if is_lost(share, model.classes)
+    ]
+    if model.refilled:
+        empty, largest = (k + 1 for k in model.refilled)
+        lines.append(f"class {empty} lost its subtomograms: it starts again from half of class {largest}")
+    return lines

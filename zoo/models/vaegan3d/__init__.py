@@ -1,0 +1,1 @@
+"""`vaegan3d`: unsupervised heterogeneous reconstruction from raw particles."""

@@ -1,0 +1,396 @@
+"""`vaegan3d`: unsupervised heterogeneous reconstruction from raw particles (thesis §11, Algorithms 6–8)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.engines.draws import Draw
+from zoo.errors import ZooError
+from zoo.models.adversarial import AdversarialModel
+from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
+from zoo.models.vaegan3d.fourier_generator import FourierGenerator
+from zoo.models.vaegan3d.losses import VAEGANLosses
+from zoo.models.vaegan3d.networks import build_camera, build_critic, build_encoder, build_noise_generator
+from zoo.models.vaegan3d.pose_search import PoseSearch
+from zoo.ops import fourier
+from zoo.ops.ctf import ctf_2d
+from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
+from zoo.registry import register
+
+
+@register(
+    "vaegan3d",
+    presets=PRESETS,
+    default_preset="tiny",
+    input_kind="particles",
+    summary="raw particles → latent clusters and a density map for any latent point; no poses, no reference",
+    paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
+)
+@keras.saving.register_keras_serializable("zoo")
+class VAEGAN3D(VAEGANLosses, AdversarialModel):
+    """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
+
+    Takes the values of `VAEGAN3DConfig` as keyword arguments. Batches are dicts with ``image``
+    ``(b, n, n, 1)`` (noise of variance about 1, particles bright), ``ctf`` and ``ctf_random`` ``(b, 9)`` and
+    ``pixel_size_angstrom`` ``(b,)``, as `zoo.data.records.particle_pipeline.particle_batches` yields them.
+
+    Example::
+
+        model = zoo.create_model("vaegan3d", preset="tiny")
+        model.compile()
+        model.fit(particle_batches(info, batch_size=64, seed=0), steps_per_epoch=100)
+        maps = model.density(np.zeros((1, model.latent_dim)))
+    """
+
+    def __init__(self, name: str | None = None, **config):
+        unknown = sorted(
+            set(config)
+            - {field.name for field in dataclasses.fields(VAEGAN3DConfig)}
+            - {"trainable", "dtype"}
+        )
+        if unknown:
+            raise ZooError(f"vaegan3d has no hyperparameter called {unknown[0]!r}")
+        config = {k: v for k, v in config.items() if k not in ("trainable", "dtype")}
+        settings = VAEGAN3DConfig(**config)
+        super().__init__(name=name or "vaegan3d")
+        self.settings = settings
+        self.box = settings.box
+        self.voxel_size_angstrom = settings.voxel_size_angstrom
+        self.latent_dim = settings.latent_dim
+        self.players = ("critic",) * settings.critic_steps + ("encoder", "generator")
+        self.generator = self._new_generator("generator")
+        self.generator_average = self._new_generator("generator_average")
+        self.generator_average.trainable = False
+        self.generator.build()
+        self.generator_average.build()
+        self.generator_average.set_weights(self.generator.get_weights())
+        self.critic = build_critic(settings)
+        self.encoder = build_encoder(settings)
+        self.camera = build_camera(settings)
+        self.noise_generator = build_noise_generator(settings)
+        self.pose_search = None
+        if settings.pose_search:
+            self.pose_search = PoseSearch(
+                settings.box,
+                settings.search_views,
+                settings.search_in_plane,
+                settings.search_rings,
+                settings.search_shift_pixels,
+                settings.search_shift_corners,
+            )
+        self.built = True
+
+    @classmethod
+    def from_data(cls, info=None, preset: str = "tiny", **overrides):
+        """A new model of ``preset`` for the box and voxel size of ``info`` (a DatasetInfo, or None).
+
+        Raises ZooError where the box is not one that the networks can halve to the bottom.
+        """
+        values = dict(PRESETS[preset])
+        if info is not None:
+            values["box"] = int(info.box)
+            values["voxel_size_angstrom"] = float(info.voxel_size_angstrom)
+        values.update(overrides)
+        if info is not None and values["box"] != int(info.box):
+            raise ZooError(
+                f"box={values['box']} was asked for, but the records of {info.path} have box {info.box}"
+            )
+        return cls(**values)
+
+    def start_from(self, other: VAEGAN3D) -> list[str]:
+        """Take the weights of another model, of this or another box; lines about what was taken.
+
+        The generator makes the same particle in the new box; the other networks are taken where all their
+        shapes agree. Raises ValueError where the generators differ in more than the box.
+        """
+        lengths = [model.box * model.voxel_size_angstrom for model in (other, self)]
+        for name in ("generator", "generator_average"):
+            getattr(self, name).start_from(getattr(other, name), lengths[0] / lengths[1])
+        taken = ["generator"]
+        for name in ("encoder", "critic", "noise_generator", "camera"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is None or theirs is None:
+                continue
+            shapes = [[tuple(v.shape) for v in part.weights] for part in (mine, theirs)]
+            if shapes[0] == shapes[1]:
+                mine.set_weights(theirs.get_weights())
+                taken.append(name.replace("_", " "))
+        return [f"weights of {', '.join(taken)}"]
+
+    def get_config(self):
+        """The hyperparameters, as ``__init__`` takes them."""
+        return {"name": self.name, **dataclasses.asdict(self.settings)}
+
+    # -- what the players are -------------------------------------------------------------------
+
+    def player_variables(self, player: str) -> list:
+        """Critic, encoder; the generator player moves generator, noise generator and camera."""
+        if player == "critic":
+            return self.critic.trainable_variables
+        if player == "encoder":
+            return self.encoder.trainable_variables
+        parts = [self.generator, self.noise_generator, self.camera]
+        return [variable for part in parts if part is not None for variable in part.trainable_variables]
+
+    def make_optimizers(self) -> dict:
+        """One Adam per player with the decay of the settings."""
+        s = self.settings
+        rates = {
+            "critic": s.critic_learning_rate,
+            "encoder": s.encoder_learning_rate,
+            "generator": s.learning_rate,
+        }
+        return {
+            player: keras.optimizers.Adam(
+                self._schedule(rate or s.learning_rate), beta_1=s.beta_1, beta_2=s.beta_2
+            )
+            for player, rate in rates.items()
+        }
+
+    def _schedule(self, rate: float):
+        s = self.settings
+        if s.learning_rate_decay == "exponential":
+            return keras.optimizers.schedules.ExponentialDecay(
+                rate, s.decay_steps, s.decay_rate, staircase=True
+            )
+        steps = max(1, s.training_steps)
+        return keras.optimizers.schedules.CosineDecay(
+            0.1 * rate,
+            max(1, steps - min(200, steps // 10)),
+            alpha=0.05,
+            warmup_target=rate,
+            warmup_steps=min(200, steps // 10),
+        )
+
+    def draw_specs(self) -> dict[str, Draw]:
+        """Latents, camera and noise of fakes and reconstructions, penalty mixing, codes of the search."""
+        s = self.settings
+        n = s.box
+        specs = {
+            "z": Draw((s.latent_dim,)),
+            "epsilon": Draw((s.latent_dim,)),
+            "camera_fake": Draw((s.camera_latent_dim,)),
+            "camera_rec": Draw((s.camera_latent_dim,)),
+            "noise_fake": Draw((n, n)),
+            "noise_rec": Draw((n, n)),
+            "mix_fake": Draw((1,), "uniform"),
+            "mix_rec": Draw((1,), "uniform"),
+            "shift_fake": Draw((2,), "uniform"),
+            "shift_rec": Draw((2,), "uniform"),
+        }
+        if s.noise_model != "none":
+            specs["z_noise_fake"] = Draw((s.noise_latent_dim,))
+            specs["z_noise_rec"] = Draw((s.noise_latent_dim,))
+            specs["z_noise_level"] = Draw((8, s.noise_latent_dim), per_example=False)
+        if s.pose_search:
+            specs["codes"] = Draw((s.search_codes, s.latent_dim), per_example=False)
+            specs["turn"] = Draw((4,), per_example=False)
+            specs["pick"] = Draw((s.search_codes,), "uniform")
+            if s.search_sample_poses:
+                specs["pick_pose"] = Draw((s.search_views * s.search_in_plane,), "uniform")
+        return specs
+
+    # -- the forward model ----------------------------------------------------------------------
+
+    def clean_images(self, generator, z, rotations, ctf, shifts=None):
+        """z ``(b, d)``, A ``(b, 3, 3)``, ctf ``(b, n, n)`` → noise-free images ``(b, n, n)``.
+
+        Fourier slice theorem: only the plane Aᵀ(kx, ky, 0) is asked of the generator, and of that the
+        columns kx ≤ 0 (the rest is their conjugate).
+        """
+        n = self.box
+        k = fourier.frequency_grid_2d(n)[:, : n // 2 + 1] * n
+        inside = fourier.radial_mask_2d(n)
+        half = (k.reshape(-1, 2)).astype("float32")
+        points = ops.einsum("ma,bac->bmc", half, rotations[:, :2])
+        re, im = generator(points, z)
+        re = ops.reshape(re, (-1, n, n // 2 + 1))
+        im = ops.reshape(im, (-1, n, n // 2 + 1))
+        re, im = fourier.fill_half_plane(re, im)
+        factor = ctf * inside * float(n)
+        re, im = re * factor, im * factor
+        if shifts is not None:
+            re, im = fourier.multiply(re, im, *fourier.shift_phase(n, shifts))
+        return fourier.ifft2(re, im)[0]
+
+    def noise_level(self, z_noise):
+        """z_n ``(b, 100)`` → σ ``(b, n, n)``; zeros without a noise generator."""
+        if self.noise_generator is None:
+            return ops.zeros((ops.shape(z_noise)[0], self.box, self.box))
+        return self.noise_generator.sigma(z_noise)[..., 0]
+
+    def add_noise(self, images, sigma, epsilon):
+        """image + σ·ε, or image + √|image|·σ·ε for Poisson-like noise."""
+        if self.settings.noise_model == "none":
+            return images
+        if self.settings.noise_model == "poisson":
+            return images + ops.sqrt(ops.abs(images) + 1e-6) * sigma * epsilon
+        return images + sigma * epsilon
+
+    def _rotations(self, camera_latent):
+        if self.camera is not None:
+            return self.camera(camera_latent)
+        return rotation_from_6d(camera_latent[:, :6])
+
+    def _ctf(self, ctf9, batch):
+        ctf9 = ops.where(ops.isnan(ctf9), np.array(_NO_CTF, "float32"), ctf9)
+        known = ops.cast(ctf9[:, 3] > 0.0, "float32")[:, None, None]
+        safe = ops.where(ctf9[:, 3:4] > 0.0, ctf9, np.array(_ANY_CTF, "float32"))
+        ctf = ctf_2d(safe, self.box, batch["pixel_size_angstrom"])
+        return ctf * known + (1.0 - known)
+
+    def _fakes(self, batch, draws):
+        s = self.settings
+        shifts = (draws["shift_fake"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
+        rotations = self._rotations(draws["camera_fake"])
+        clean = self.clean_images(
+            self._ramped(draws), draws["z"], rotations, self._ctf(batch["ctf_random"], batch), shifts
+        )
+        sigma = self.noise_level(draws["z_noise_fake"]) if s.noise_model != "none" else None
+        return clean, self.add_noise(clean, sigma, draws["noise_fake"]), sigma, rotations
+
+    def _reconstructions(self, batch, draws):
+        """Images made from what the encoder (or the search) says of the real ones."""
+        s = self.settings
+        ctf = self._ctf(batch["ctf"], batch)
+        if s.pose_search:
+            z, rotations, shifts = draws["search_z"], draws["search_frames"], draws["search_shifts"]
+        else:
+            mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
+            z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"]
+            rotations = self._rotations(draws["camera_rec"])
+            shifts = (draws["shift_rec"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
+        clean = self.clean_images(self._ramped(draws), z, rotations, ctf, shifts)
+        sigma = self.noise_level(draws["z_noise_rec"]) if s.noise_model != "none" else None
+        return clean, self.add_noise(clean, sigma, draws["noise_rec"]), sigma
+
+    def _encode(self, images, ctf9, batch, training):
+        inputs = [images]
+        if self.settings.encoder_sees_ctf:
+            inputs.append(self._ctf(ctf9, batch)[..., None])
+        out = self.encoder(inputs if len(inputs) > 1 else images, training=training)
+        mean, log_variance = ops.split(ops.cast(out, "float32"), 2, axis=-1)
+        # Soft limits: one noisy image never tells more than a spread of e^-2; a hard clip has no gradient.
+        return mean, 4.0 * ops.tanh(log_variance / 4.0)
+
+    def update_averages(self) -> None:
+        """Exponential moving average of the generator's weights (decay 0.96 in the thesis)."""
+        decay = self.settings.average_decay
+        for average, value in zip(self.generator_average.weights, self.generator.weights, strict=True):
+            average.assign(decay * average + (1.0 - decay) * value)
+
+    def _new_generator(self, name):
+        s = self.settings
+        return FourierGenerator(
+            s.box,
+            s.latent_dim,
+            width=s.siren_width,
+            hidden_layers=s.siren_layers,
+            initialisation=s.siren_initialisation,
+            coordinate_grid=s.coordinate_grid,
+            shell_amplitude=s.shell_amplitude,
+            film_layers=s.film_layers,
+            name=name,
+        )
+
+    # -- what a trained model is asked for --------------------------------------------------------
+
+    def call(self, images, training=False):
+        """Images ``(b, n, n, 1)`` → latent means ``(b, d)`` (no CTF known)."""
+        ctf = ops.full((ops.shape(images)[0], 9), float("nan"))
+        return self.encode(images, ctf)["z_mean"]
+
+    def encode(self, image, ctf=None):
+        """Images ``(b, n, n, 1)`` and CTF parameters ``(b, 9)`` → latent mean and log-variance ``(b, d)``."""
+        image = ops.cast(image, "float32")
+        if ctf is None:
+            ctf = ops.full((ops.shape(image)[0], 9), float("nan"))
+        mean, log_variance = self._encode(image, ctf, self._pixels(image), training=False)
+        return {"z_mean": mean, "z_logvar": log_variance}
+
+    def density(self, z):
+        """z ``(b, d)`` → real maps ``(b, n, n, n)`` (z, y, x)."""
+        return self.generator_average.density(ops.cast(z, "float32"))
+
+    def project(self, z, euler_deg, ctf=None):
+        """z ``(b, d)``, RELION angles ``(b, 3)``, CTF ``(b, 9)`` → noise-free images ``(b, n, n, 1)``."""
+        z = ops.cast(z, "float32")
+        if ctf is None:
+            ctf = ops.full((ops.shape(z)[0], 9), float("nan"))
+        rotations = euler_to_matrix(euler_deg)
+        return self.clean_images(self.generator_average, z, rotations, self._ctf(ctf, self._pixels(z)))[
+            ..., None
+        ]
+
+    def generate(self, z, euler_deg, ctf, noise, z_noise):
+        """As `project`, plus the noise generator's noise: ε ``(b, n, n)``, z_n ``(b, 100)``."""
+        clean = self.project(z, euler_deg, ctf)[..., 0]
+        if self.settings.noise_model == "none":
+            return clean[..., None]
+        return self.add_noise(clean, self.noise_level(z_noise), noise)[..., None]
+
+    def _pixels(self, like):
+        return {"pixel_size_angstrom": ops.full((ops.shape(like)[0],), float(self.voxel_size_angstrom))}
+
+    def endpoints(self) -> dict:
+        """Named signatures: name → (function of keyword tensors → dict, {argument: (shape, dtype)})."""
+        n, d = self.box, self.latent_dim
+        image, z, angles, ctf = (None, n, n, 1), (None, d), (None, 3), (None, 9)
+        f32 = "float32"
+        return {
+            "encode": (
+                lambda image, ctf: self.encode(image, ctf),
+                {"image": (image, f32), "ctf": (ctf, f32)},
+            ),
+            "density": (lambda z: {"density": self.density(z)}, {"z": (z, f32)}),
+            "project": (
+                lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)},
+                {"z": (z, f32), "euler_deg": (angles, f32), "ctf": (ctf, f32)},
+            ),
+            "generate": (
+                lambda z, euler_deg, ctf, noise, z_noise: {
+                    "image": self.generate(z, euler_deg, ctf, noise, z_noise)
+                },
+                {
+                    "z": (z, f32),
+                    "euler_deg": (angles, f32),
+                    "ctf": (ctf, f32),
+                    "noise": ((None, n, n), f32),
+                    "z_noise": ((None, self.settings.noise_latent_dim), f32),
+                },
+            ),
+        }
+
+    def preview(self, batch: dict) -> dict:
+        """Arrays that a person can judge: real, projected and noisy images, maps and slices."""
+        count = min(8, int(batch["image"].shape[0]))
+        batch = {name: np.asarray(value)[:count] for name, value in batch.items()}
+        rng = np.random.default_rng(0)
+        mean = ops.convert_to_numpy(self.encode(batch["image"], batch["ctf"])["z_mean"])
+        angles = np.stack([rng.uniform(0, 360, count), np.degrees(np.arccos(rng.uniform(-1, 1, count))),
+                           rng.uniform(0, 360, count)], axis=-1).astype("float32")  # fmt: skip
+        clean = ops.convert_to_numpy(self.project(mean, angles, batch["ctf"]))
+        noise = rng.normal(size=(count, self.box, self.box)).astype("float32")
+        z_noise = rng.normal(size=(count, self.settings.noise_latent_dim)).astype("float32")
+        noisy = ops.convert_to_numpy(self.generate(mean, angles, batch["ctf"], noise, z_noise))
+        picked = mean[np.linspace(0, count - 1, min(3, count)).astype(int)]
+        maps = ops.convert_to_numpy(self.density(picked))
+        middle = self.box // 2
+        return {
+            "images": {
+                "real": batch["image"][..., 0],
+                "generated": noisy[..., 0],
+                "projected": clean[..., 0],
+            },
+            "slices": np.stack([maps[:, middle], maps[:, :, middle], maps[:, :, :, middle]], axis=1),
+            "maps": maps,
+            "latents": mean,
+        }
+
+
+_NO_CTF = (0.0,) * 9
+_ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)
