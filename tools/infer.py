@@ -112,9 +112,9 @@ def cluster(
     """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
     from zoo.analysis.cluster import ClusterSettings, cluster_latents
     from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
-    from zoo.analysis.files import folder_written_whole
     from zoo.analysis.selection import open_source
     from zoo.analysis.truth import read_truths, truth_folder
+    from zoo.files import folder_written_whole
     from zoo.serving.open_model import open_data_of, open_model
 
     settings = ClusterSettings(
@@ -173,8 +173,8 @@ def maps(
     overwrite: Overwrite = False,
 ) -> None:
     """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
-    from zoo.analysis.files import folder_written_whole
     from zoo.analysis.map_folder import SERIES, choose_series, write_series
+    from zoo.files import folder_written_whole
     from zoo.serving.open_model import open_data_of, open_model
 
     if latents is not None and clusters is not None:

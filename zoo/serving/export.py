@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras
 
-from zoo.analysis.files import folder_written_whole
 from zoo.errors import ZooError
+from zoo.files import folder_written_whole
 from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone

@@ -1,7 +1,7 @@
 import pytest
 
-from zoo.analysis.files import folder_written_whole
 from zoo.errors import ZooError
+from zoo.files import folder_written_whole
 
 
 def write(path, overwrite=False, text="new", fail=False):
