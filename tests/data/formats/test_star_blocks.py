@@ -27,7 +27,9 @@ def refuses(path, text, *parts):
 
 
 def test_every_value_comes_back_as_the_same_text(tmp_path):
-    frame = pd.DataFrame({"rlnFirst": ODD, "rlnNumber": [str(i) for i in range(len(ODD))], "rlnLast": ODD[::-1]})
+    frame = pd.DataFrame(
+        {"rlnFirst": ODD, "rlnNumber": [str(i) for i in range(len(ODD))], "rlnLast": ODD[::-1]}
+    )
     pairs = {f"rlnKey{i}": value for i, value in enumerate(ODD)}
     write_star_blocks(tmp_path / "x.star", {"particles": frame, "general": pairs})
     blocks, _ = read_star_blocks(tmp_path / "x.star")
@@ -50,7 +52,7 @@ def test_random_text_comes_back(tmp_path, seed):
 
 
 def test_values_as_relion_writes_them(tmp_path):
-    text = HEAD + "a#1.mrcs 1 # a comment\n\"two words.mrcs\"\t2\n'one #2.mrcs' 3\n# whole line\n\nO'B.mrcs 4\n"
+    text = HEAD + "a#1.mrcs 1 # a comment\n\"two words.mrcs\"\t2\n'one #2.mrcs' 3\n# line\n\nO'B.mrcs 4\n"
     (tmp_path / "x.star").write_text(text)
     block = read_star_blocks(tmp_path / "x.star")[0]["particles"]
     assert block["rlnImageName"].tolist() == ["a#1.mrcs", "two words.mrcs", "one #2.mrcs", "O'B.mrcs"]
@@ -100,7 +102,8 @@ def test_relion_reads_our_quotes(tmp_path):
     names = ["a b.mrc", "c#d.mrc", "it's.mrc"]
     optics = pd.DataFrame({"rlnOpticsGroup": ["1"], "rlnOpticsGroupName": ["one"], "rlnVoltage": ["300"],
                            "rlnSphericalAberration": ["2.7"], "rlnMicrographPixelSize": ["1"]})  # fmt: skip
-    frame = pd.DataFrame({"rlnMicrographName": names, "rlnDefocusU": ["1.5", "2.5", "3.5"], "rlnOpticsGroup": "1"})
+    frame = pd.DataFrame({"rlnMicrographName": names, "rlnDefocusU": ["1.5", "2.5", "3.5"]})
+    frame["rlnOpticsGroup"] = "1"
     version = {"version": "# version 30001"}
     write_star_blocks(tmp_path / "x.star", {"optics": optics, "micrographs": frame}, version)
     command = "relion_star_handler --i x.star --o y.star --select rlnDefocusU --minval 2".split()
