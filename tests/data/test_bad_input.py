@@ -237,3 +237,13 @@ def test_failed_writes_leave_nothing_behind(folder):
     with pytest.raises(ZooError, match="no particles"):
         ImageReader(ParticleTable([], {"row_in_stack": []}))
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 30, "9" * 5000, "1e400", "-1"])
+def test_image_numbers_beyond_any_stack(folder, number):
+    refuses(folder, STAR.replace("000002@", number + "@"), "bad.star: row 2: rlnImageName is")
+
+
+def test_whole_numbers_beyond_their_column(folder):
+    subset = STAR.replace("_rlnDefocusU\n", "_rlnRandomSubset\n").replace("11000", "1e30")
+    refuses(folder, subset, "row 2: rlnRandomSubset is 1e+30", "below 2^31")

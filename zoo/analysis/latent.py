@@ -1,6 +1,5 @@
 """Latent coordinates of every particle of a data set, and the file that keeps them."""
 
-import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class Latents:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 columns = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        except Exception as error:  # NumPy, zipfile and zlib each have their own ways to fail
             raise ZooError(
                 f"{path}: not an .npz of plain arrays ({error}); expected latents written by zoo-infer encode"
             ) from error

@@ -34,6 +34,10 @@ def existing_file(path: str | os.PathLike) -> str:
         raise ZooError(f"{path}: is a folder, expected a file")
     if not os.path.exists(path):
         raise ZooError(f"{path}: no such file")
+    if not os.path.isfile(path):  # opening a pipe waits for ever for somebody to write into it
+        raise ZooError(
+            f"{path}: is no regular file (a pipe, socket or device), expected a file; copy it first"
+        )
     if not os.access(path, os.R_OK):
         raise ZooError(f"{path}: no permission to read it")
     return path

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.files import existing_file
 from zoo.data.parts import write_json
 from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS
 from zoo.errors import ZooError
@@ -95,7 +96,7 @@ class DatasetInfo:
                 f"pack the data set again with this version of zoo-pack"
             )
         try:
-            content["shards"] = tuple(ShardInfo(**shard) for shard in content["shards"])
+            content["shards"] = tuple(_shard(shard) for shard in content["shards"])
             content["labels"] = {int(label): int(count) for label, count in content["labels"].items()}
             content["optics_groups"] = tuple(content.get("optics_groups", ()))
             info = cls(**content, path=str(path))
@@ -108,6 +109,8 @@ class DatasetInfo:
     def load_table(self) -> dict[str, np.ndarray]:
         """Numeric columns of the particle table in record order, each (count,); names as in ParticleTable."""
         path = Path(self.path) / TABLE_NAME
+        if path.exists():
+            existing_file(path)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 columns = {name: archive[name] for name in column_types(self.kind)}
@@ -154,8 +157,22 @@ def require_kind(info: DatasetInfo, kind: str) -> None:
         raise ZooError(f"{info.path}: holds {info.kind}, expected {wanted}; choose another data set or model")
 
 
+def _shard(content: dict) -> ShardInfo:
+    shard = ShardInfo(**content)
+    name = shard.name
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name:
+        raise ValueError(f"shard name {name!r}, expected a plain file name")
+    for field_name in ("count", "crc32", "bytes"):
+        value = getattr(shard, field_name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"shard {name}: {field_name} {value!r}, expected a whole number")
+    return shard
+
+
 def _read_json(folder: Path) -> dict:
     path = folder / INFO_NAME
+    if path.exists():
+        existing_file(path)
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:

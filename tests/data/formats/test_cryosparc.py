@@ -238,3 +238,36 @@ def test_a_real_refinement_goes_back_bit_by_bit(shared_data, tmp_path):
     for row in range(0, 2019, 100):
         expected = matrix_of_vector(array["alignments3D/pose"][row].astype(float)).T
         np.testing.assert_allclose(relion_matrix(*table.euler_deg()[row]), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "value"),
+    [
+        ("uid", "S8", b"a"),
+        ("uid", ("<u8", (2,)), 1),
+        ("blob/path", ("S9", (2,)), b"a"),
+        ("blob/psize_A", "S4", b"1"),
+        ("ctf/df1_A", "S4", b"1"),
+        ("alignments3D/pose", ("<f4", (2,)), 0),
+        ("alignments3D/pose", "<f4", 0),
+        ("alignments3D/split", "<f4", 0),
+    ],
+)
+def test_a_column_of_another_type_is_refused(tmp_path, column, dtype, value):
+    columns = {"uid": "<u8", "blob/path": "S20", "blob/idx": "<u4", column: dtype}
+    types = [(name, *(kind if isinstance(kind, tuple) else (kind,))) for name, kind in columns.items()]
+    array = np.zeros(2, types)
+    array[column] = value
+    with open(tmp_path / "p.cs", "wb") as file:
+        np.save(file, array)
+    with pytest.raises(ZooError, match=f"p.cs: column {column} holds .*expected"):
+        read_particles(tmp_path / "p.cs")
+
+
+def test_a_path_that_is_no_text_is_refused(tmp_path):
+    array = np.zeros(2, [("uid", "<u8"), ("blob/path", "S20"), ("blob/idx", "<u4")])
+    array["blob/path"] = [b"good.mrcs", b"caf\xe9.mrcs"]
+    with open(tmp_path / "p.cs", "wb") as file:
+        np.save(file, array)
+    with pytest.raises(ZooError, match="p.cs: row 2: blob/path .*UTF-8"):
+        read_particles(tmp_path / "p.cs")

@@ -140,3 +140,17 @@ def test_every_real_structure_is_read(shared_data):
         assert len(atoms) > 1000 and np.isfinite(atoms.positions_angstrom).all(), path.name
         assert atoms.positions_angstrom.shape == (len(atoms), 3)
         assert "X" not in atoms.elements, path.name
+
+
+def test_an_assembly_of_a_chain_that_was_cut_out_is_refused(tmp_path):
+    lines = [
+        "REMARK 350 BIOMOLECULE: 1",
+        "REMARK 350 APPLY THE FOLLOWING TO CHAINS: A, B",
+        "REMARK 350   BIOMT1   1  1.000000  0.000000  0.000000        0.00000",
+        "REMARK 350   BIOMT2   1  0.000000  1.000000  0.000000        0.00000",
+        "REMARK 350   BIOMT3   1  0.000000  0.000000  1.000000        0.00000",
+        "ATOM      1  CA  ALA A   1       1.000   1.000   1.000  1.00  0.00           C",
+    ]
+    (tmp_path / "a.pdb").write_text("\n".join([*lines, ""]))
+    with pytest.raises(ZooError, match="a.pdb: assembly '1' needs chain B"):
+        read_structure(tmp_path / "a.pdb", "1")

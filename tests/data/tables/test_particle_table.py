@@ -73,3 +73,10 @@ def test_columns_that_do_not_fit_are_refused():
         ParticleTable(["a"], {"voltage": [300.0]})
     with pytest.raises(ZooError, match="stack_index outside 0..0"):
         ParticleTable(["a"], {"stack_index": [0, 1]})
+
+
+@pytest.mark.parametrize("value", [2**40, -(2**40), 3e9, np.nan])
+def test_numbers_that_a_column_cannot_hold_are_refused(value):
+    columns = {"stack_index": np.zeros(2, int), "optics_group": np.array([1, value])}
+    with pytest.raises(ZooError, match="row 2: optics_group is .*expected a whole number"):
+        ParticleTable(["a.mrcs"], columns)

@@ -50,6 +50,7 @@ def read_cs_array(path: str | os.PathLike) -> np.ndarray:
         raise ZooError(f"{path}: an array of shape {array.shape}, expected a table with named columns")
     if "uid" not in array.dtype.names:
         raise ZooError(f"{path}: column uid is missing; it has {', '.join(array.dtype.names[:8])}")
+    _check_columns(path, array)
     return array
 
 
@@ -72,9 +73,9 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
     missing = [name for name in ("blob/path", "blob/idx") if name not in array.dtype.names]
     if missing:
         raise ZooError(f"{path}: column {missing[0]} is missing; give the job's passthrough .cs file")
-    names = [text.lstrip(">") for text in _text(array["blob/path"]).tolist()]
+    names = [text.lstrip(">") for text in _text(path, array, "blob/path").tolist()]
     stack_names, stack_index = np.unique(names, return_inverse=True)
-    stated_root = _text(array["zoo/image_root"][:1])[0] if "zoo/image_root" in array.dtype.names else ""
+    stated_root = _text(path, array[:1], "zoo/image_root")[0] if "zoo/image_root" in array.dtype.names else ""
     stack_names = stack_names.tolist()
     paths, root = resolve_images(stack_names, os.path.dirname(path), str(stated_root))
     columns = {
@@ -147,8 +148,55 @@ def pose_from_euler(euler_deg: np.ndarray) -> np.ndarray:
     return Rotation.from_euler("ZYZ", euler_deg, degrees=True).as_rotvec()
 
 
-def _text(column: np.ndarray) -> np.ndarray:
-    return np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
+def _check_columns(path: str, array: np.ndarray) -> None:
+    """Raise ZooError for a column that is read here and has another type or number of values per row."""
+    text, whole, real = ("SU", "text"), ("iu", "a whole number"), ("iuf", "a number")
+    wanted = {
+        "uid": (whole, ()),
+        "blob/path": (text, ()),
+        "blob/idx": (whole, ()),
+        "blob/psize_A": (real, ()),
+        "blob/sign": (real, ()),
+        "ctf/exp_group_id": (whole, ()),
+        "zooLabel": (whole, ()),
+        "zoo/image_root": (text, ()),
+        "alignments3D/pose": (real, (3,)),
+        "alignments3D/shift": (real, (2,)),
+        "alignments3D/psize_A": (real, ()),
+        "alignments3D/split": (whole, ()),
+        **{name: (real, ()) for name, _ in _CTF_FROM_CS.values()},
+    }
+    for name, ((kinds, what), shape) in wanted.items():
+        if name not in array.dtype.names:
+            continue
+        column = array[name]
+        if column.dtype.kind not in kinds or column.shape[1:] != shape:
+            each = f"{shape[0]} numbers" if shape else what
+            raise ZooError(
+                f"{path}: column {name} holds {column.dtype} of shape {column.shape[1:]}, expected "
+                f"{each}; is it a particle .cs file?"
+            )
+
+
+def _text(path: str, array: np.ndarray, name: str) -> np.ndarray:
+    column = array[name]
+    if column.dtype.kind != "S":
+        return column.astype(str)
+    try:
+        return np.char.decode(column, "utf-8")
+    except UnicodeDecodeError as error:
+        bad = next(row for row, value in enumerate(column.tolist()) if not _is_utf8(value))
+        raise ZooError(
+            f"{path}: row {bad + 1}: {name} is {column[bad]!r}, which is no UTF-8 text; rename the files"
+        ) from error
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _passthrough_beside(path: str) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
+import zlib
 
 import numpy as np
 
@@ -20,10 +22,10 @@ def read_em(path: str | os.PathLike) -> np.ndarray:
     path = existing_file(path)
     raw = _read(path, -1)
     shape, dtype = _parse(path, raw)
-    needed = _HEADER_BYTES + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    needed = _HEADER_BYTES + math.prod(shape) * dtype.itemsize
     if len(raw) < needed:
         raise ZooError(f"{path}: cut short: {len(raw)} bytes of {needed}; copy the file again")
-    data = np.frombuffer(raw, dtype=dtype, count=int(np.prod(shape)), offset=_HEADER_BYTES)
+    data = np.frombuffer(raw, dtype=dtype, count=math.prod(shape), offset=_HEADER_BYTES)
     return np.ascontiguousarray(data.reshape(shape), dtype=np.float32)
 
 
@@ -39,7 +41,7 @@ def _read(path: str, size: int) -> bytes:
     try:
         with gzip.open(path, "rb") if compressed else open(path, "rb") as file:
             return file.read(size)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ZooError(f"{path}: cannot be read to its end: {error}") from error
 
 

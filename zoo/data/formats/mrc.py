@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
+import zlib
 from dataclasses import dataclass
 
 import mrcfile
@@ -57,7 +59,7 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
     try:
         with gzip.open(path, "rb") if compressed else open(path, "rb") as file:
             raw = file.read(HEADER_BYTES)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ZooError(f"{path}: cannot be read: {error}") from error
     if len(raw) < HEADER_BYTES:
         raise ZooError(f"{path}: {len(raw)} bytes long, an MRC header takes {HEADER_BYTES}; not an MRC file")
@@ -90,13 +92,13 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
 
 def read_raw(header: MrcHeader) -> np.ndarray:
     """All samples of the file as stored, (sections, rows, columns), in the file's own type."""
-    count = int(np.prod(header.shape, dtype=np.int64))
+    count = math.prod(header.shape)
     opener = gzip.open if header.compressed else open
     try:
         with opener(header.path, "rb") as file:
             file.seek(header.data_offset)
             raw = file.read(count * header.dtype.itemsize)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ZooError(f"{header.path}: cannot be read to its end: {error}; the file is cut short") from error
     _check_size(header, header.data_offset + len(raw))
     return np.frombuffer(raw, dtype=header.dtype).reshape(header.shape)

@@ -24,6 +24,7 @@ CTF_FROM_STAR = {
     "bfactor_angstrom2": ("rlnCtfBfactor", 0.0),
     "ctf_scale": ("rlnCtfScalefactor", 1.0),
 }
+_IMAGE_DIGITS = 18
 _TOMO_COLUMNS = ("rlnTomoName", "rlnTomoParticleName", "rlnTomoVisibleFrames", "rlnTomoParticleId")
 
 
@@ -87,6 +88,12 @@ class StarColumns:
         if bad.size:
             raise ZooError(
                 f"{self.path}: row {bad[0] + 1}: {name} is {values[bad[0]]}, expected a whole number"
+            )
+        large = np.flatnonzero(np.abs(values) >= 2.0**31)
+        if large.size:
+            raise ZooError(
+                f"{self.path}: row {large[0] + 1}: {name} is {values[large[0]]:g}, expected a whole number "
+                "below 2^31"
             )
         return values.astype(np.int64)
 
@@ -170,9 +177,9 @@ def _split_image_names(path: str, names: list) -> tuple[np.ndarray, list[str]]:
             raise ZooError(f"{path}: row {index + 1}: rlnImageName is empty, expected 000001@stack.mrcs")
         number, at, stack = name.rpartition("@")
         if at:
-            if not number.isdecimal() or int(number) < 1:
+            if not number.isdecimal() or len(number) > _IMAGE_DIGITS or int(number) < 1:
                 raise ZooError(
-                    f"{path}: row {index + 1}: rlnImageName is {name!r}; images count from 1, "
+                    f"{path}: row {index + 1}: rlnImageName is {name[:80]!r}; images count from 1, "
                     f"expected 000001@stack.mrcs"
                 )
             rows[index] = int(number) - 1

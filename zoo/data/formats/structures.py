@@ -80,7 +80,27 @@ def _assembly(path: str, structure, name: str):
         there = f"it has {', '.join(known)}" if known else "it states none; leave assembly out"
         raise ZooError(f"{path}: assembly {name!r} is not in the file; {there}")
     chosen = structure.assemblies[known.index(name)]
-    return gemmi.make_assembly(chosen, structure[0], gemmi.HowToNameCopiedChain.AddNumber)
+    there = {chain.name for chain in structure[0]} | {
+        residue.subchain for chain in structure[0] for residue in chain
+    }
+    for generator in chosen.generators:
+        lost = [chain for chain in [*generator.chains, *generator.subchains] if chain not in there]
+        if lost:
+            raise ZooError(
+                f"{path}: assembly {name!r} needs chain {lost[0]}, which is not in the file; "
+                "take the complete file, or leave the assembly out"
+            )
+    try:
+        return gemmi.make_assembly(chosen, structure[0], gemmi.HowToNameCopiedChain.AddNumber)
+    except Exception as error:  # gemmi raises RuntimeError and ValueError
+        raise ZooError(f"{path}: assembly {name!r} cannot be built: {error}") from error
+
+
+def _chain_name(path: str, chain) -> str:
+    try:
+        return chain.name
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{path}: damaged: the name of a chain is no UTF-8 text ({error.reason})") from error
 
 
 def _atoms(path: str, model) -> Atoms:
@@ -92,7 +112,7 @@ def _atoms(path: str, model) -> Atoms:
                 elements.append(atom.element.name)
                 bfactors.append(atom.b_iso)
                 occupancies.append(atom.occ)
-                chains.append(chain.name)
+                chains.append(_chain_name(path, chain))
     if not positions:
         raise ZooError(f"{path}: holds nothing but hydrogens and waters; expected a molecule")
     return Atoms(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import google_crc32c
 import numpy as np
 
+from zoo.data.files import existing_file
 from zoo.data.records.example import Feature, decode_example, encode_example
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
@@ -47,6 +48,7 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
     name = os.fspath(path)
     if not os.path.exists(name):
         raise ZooError(f"{name}: no such shard; copy it back or pack the data set again")
+    existing_file(name)
     offset, number = 0, 1
     with open(name, "rb", buffering=1 << 20) as file:
         while head := file.read(12):

@@ -92,6 +92,7 @@ class ParticleTable:
         for name, (dtype, missing) in self.column_types.items():
             if name in columns:
                 values = np.asarray(columns[name])
+                self._require_range(name, values, dtype)
                 setattr(self, name, np.array(np.broadcast_to(values, count), dtype=dtype))
             elif missing is not None:
                 setattr(self, name, np.full(count, missing, dtype=dtype))
@@ -101,6 +102,20 @@ class ParticleTable:
             raise ZooError(f"stack_index outside 0..{len(self.stack_paths) - 1} (number of stack paths)")
         if "uid" not in columns:
             self.uid = image_uids(self.image_names())
+
+    def _require_range(self, name: str, values: np.ndarray, dtype: type) -> None:
+        """Raise ZooError for a number that an integer column cannot hold: NumPy would wrap it round."""
+        if not np.issubdtype(dtype, np.integer) or not values.size or values.dtype.kind not in "iufO":
+            return
+        limits = np.iinfo(dtype)
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~((values >= limits.min) & (values <= limits.max)))
+        if bad.size:
+            where = f"{self.source.path}: " if self.source else ""
+            raise ZooError(
+                f"{where}row {bad[0] + 1}: {name} is {values.flat[bad[0]]}, expected a whole number from "
+                f"{limits.min} to {limits.max}"
+            )
 
     def __len__(self) -> int:
         return self._count
