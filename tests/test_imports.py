@@ -19,7 +19,7 @@ ALLOWED = {
     "engines": {"errors"},
     "models": {"errors", "registry", "ops", "layers", "engines"},
     "metrics": {"errors", "ops"},
-    "data": {"errors", "files"},
+    "data": {"errors", "files", "ops"},
     "simulate": {"errors", "files", "ops", "data", "metrics"},
     "runs": {"errors", "files", "registry", "models", "data", "metrics", "simulate"},
     "analysis": {"errors", "files", "registry", "ops", "models", "data", "simulate", "metrics", "runs"},

@@ -61,6 +61,10 @@ def pack(
         tuple[float, float] | None,
         typer.Option(metavar="MIN MAX", help="Tilts about y of all subtomograms, in degrees."),
     ] = None,
+    partial_ctf: Annotated[
+        str,
+        typer.Option(help="Particles whose CTF is known in part: refuse, drop, or ignore (as without CTF)."),
+    ] = "refuse",
     limit: Annotated[int | None, typer.Option(help="Pack the first particles only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the one shuffle of all particles.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes; left out: one per CPU.")] = None,
@@ -115,6 +119,7 @@ def pack(
         seed=seed,
         shard_size_mb=shard_size_mb,
         limit=limit,
+        partial_ctf=partial_ctf,
         name=name,
     )
     share = worker_share(num_workers, worker_index, os.environ)
@@ -141,7 +146,9 @@ def pack(
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:
             names = [str(path) for path in passthrough or []] or None
-            result = pack_particles(particles, out, settings, passthrough=names, **common)
+            result = pack_particles(
+                particles, out, settings, passthrough=names, notes=notes.append, **common
+            )
     for note in notes:
         print(f"note: {note}")
     if result.contrast:

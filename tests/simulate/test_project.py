@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from zoo.data.ctf_values import ctf_values
 from zoo.simulate.draw import draw_columns
 from zoo.simulate.embedded import embedded_maps
-from zoo.simulate.optics import ctf_values
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 

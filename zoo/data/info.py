@@ -160,7 +160,7 @@ def require_kind(info: DatasetInfo, kind: str) -> None:
 def _shard(content: dict) -> ShardInfo:
     shard = ShardInfo(**content)
     name = shard.name
-    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name:
+    if not isinstance(name, str) or not name or len(name) > 255 or set(name) & set("/\\\0"):
         raise ValueError(f"shard name {name!r}, expected a plain file name")
     for field_name in ("count", "crc32", "bytes"):
         value = getattr(shard, field_name)

@@ -5,18 +5,9 @@ import math
 from keras import ops
 
 from zoo.ops import fourier
+from zoo.ops.known_ctf import CTF_COLUMNS
 
-COLUMNS = (
-    "defocus_u_angstrom",
-    "defocus_v_angstrom",
-    "defocus_angle_deg",
-    "voltage_kv",
-    "cs_mm",
-    "amplitude_contrast",
-    "phase_shift_deg",
-    "bfactor_angstrom2",
-    "ctf_scale",
-)
+COLUMNS = CTF_COLUMNS
 
 
 def electron_wavelength_angstrom(voltage_kv):

@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.files import atomic_path, existing_file, resolve_images
 from zoo.data.formats.images import stack_boxes
+from zoo.data.formats.star_optics import magnification_remark
 from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
 
@@ -94,12 +95,13 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
         if theirs in array.dtype.names:
             columns[ours] = array[theirs].astype(np.float64) * factor
         elif has_ctf and ours in _CTF_DEFAULTS:
-            columns[ours] = np.full(len(array), _CTF_DEFAULTS[ours])
+            known = np.isfinite(array["ctf/df1_A"])
+            columns[ours] = np.where(known, _CTF_DEFAULTS[ours], np.nan)
     columns.update(_alignments(path, array, columns["pixel_size_angstrom"]))
     sign = None
     if "blob/sign" in array.dtype.names and np.all(array["blob/sign"] == array["blob/sign"][0]):
         sign = int(np.sign(array["blob/sign"][0])) or None
-    source = Source("cs", path, {"particles": array}, "particles", root, sign)
+    source = Source("cs", path, {"particles": array}, "particles", root, sign, remarks=_remarks(array))
     return ParticleTable(paths, columns, source, stack_names)
 
 
@@ -146,6 +148,27 @@ def pose_from_euler(euler_deg: np.ndarray) -> np.ndarray:
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_euler("ZYZ", euler_deg, degrees=True).as_rotvec()
+
+
+def _remarks(array: np.ndarray) -> tuple[str, ...]:
+    """A line for everything that changes the images and that no model here uses."""
+    remarks = []
+    for name, what in {
+        "ctf/tilt_A": "beam tilt",
+        "ctf/trefoil_A": "trefoil",
+        "ctf/tetra_A": "tetrafoil",
+        "ctf/shift_A": "beam shift",
+    }.items():
+        if name in array.dtype.names and array[name].dtype.kind in "iuf":
+            given = (np.nan_to_num(array[name]).reshape(len(array), -1) != 0).any(axis=1)
+            if given.any():
+                share = f"{int(given.sum())} of {len(array)} particles"
+                remarks.append(f"{what} ({name}, {share}) is not corrected")
+    if "ctf/anisomag" in array.dtype.names:
+        values = array["ctf/anisomag"]
+        if values.dtype.kind in "iuf" and values.shape[1:] == (4,):  # differences from the unit matrix
+            remarks += magnification_remark(values.astype(np.float64) + [1, 0, 0, 1], "ctf/anisomag")
+    return tuple(remarks)
 
 
 def _check_columns(path: str, array: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from zoo.data.files import existing_file, resolve_images
 from zoo.data.formats.star_blocks import read_star_blocks
+from zoo.data.formats.star_optics import ctf_state, optics_remarks
 from zoo.data.tables.particle_table import EULER_COLUMNS, ParticleTable, Source, image_uids
 from zoo.errors import ZooError
 
@@ -58,6 +59,7 @@ def read_star(path: str | os.PathLike) -> ParticleTable:
     columns.update(_poses(reader, size))
     columns.update(ctf_columns(reader))
     source = Source("star", path, blocks, name, root, comments=comments)
+    source.ctf_state, source.remarks = ctf_state(reader), optics_remarks(reader)
     return ParticleTable(paths, columns, source, stack_names)
 
 
@@ -139,7 +141,7 @@ def ctf_columns(reader: StarColumns) -> dict[str, np.ndarray]:
     for ours, (theirs, default) in CTF_FROM_STAR.items():
         columns[ours] = reader.numbers(theirs, np.nan)
         if reader.has("rlnDefocusU") and not reader.has(theirs):
-            columns[ours] = np.full(len(columns[ours]), default)
+            columns[ours] = np.where(np.isnan(columns["defocus_u_angstrom"]), np.nan, default)
     if not reader.has("rlnDefocusV"):
         columns["defocus_v_angstrom"] = columns["defocus_u_angstrom"]
     return columns

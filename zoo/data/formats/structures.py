@@ -59,6 +59,13 @@ def read_structure(
         structure = gemmi.read_structure(path)
     except Exception as error:  # gemmi raises RuntimeError and ValueError, for damaged gzip OSError too
         raise ZooError(f"{path}: not a readable PDB or mmCIF file: {error}") from error
+    try:
+        return _read_model(path, structure, assembly, hydrogens, waters)
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{path}: damaged: the name of a chain or atom is no UTF-8 text") from error
+
+
+def _read_model(path: str, structure, assembly: str | None, hydrogens: bool, waters: bool) -> Atoms:
     structure.setup_entities()
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         raise ZooError(f"{path}: holds no atoms; expected a PDB or mmCIF file with coordinates")
@@ -96,13 +103,6 @@ def _assembly(path: str, structure, name: str):
         raise ZooError(f"{path}: assembly {name!r} cannot be built: {error}") from error
 
 
-def _chain_name(path: str, chain) -> str:
-    try:
-        return chain.name
-    except UnicodeDecodeError as error:
-        raise ZooError(f"{path}: damaged: the name of a chain is no UTF-8 text ({error.reason})") from error
-
-
 def _atoms(path: str, model) -> Atoms:
     positions, elements, bfactors, occupancies, chains = [], [], [], [], []
     for chain in model:
@@ -112,7 +112,7 @@ def _atoms(path: str, model) -> Atoms:
                 elements.append(atom.element.name)
                 bfactors.append(atom.b_iso)
                 occupancies.append(atom.occ)
-                chains.append(_chain_name(path, chain))
+                chains.append(chain.name)
     if not positions:
         raise ZooError(f"{path}: holds nothing but hydrogens and waters; expected a molecule")
     return Atoms(

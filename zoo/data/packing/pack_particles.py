@@ -18,6 +18,7 @@ from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
+from zoo.data.packing.ctf_check import settle_ctf
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.plan import PackPlan, PackState, make_plan
 from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
@@ -61,11 +62,13 @@ def pack_particles(
     finalise_only: bool = False,
     command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    notes: Callable[[str], None] = lambda text: None,
 ) -> PackResult:
     """Pack particles (STAR, .cs, MRC stack) into TFRecord shards, table.npz and info.json in ``out``.
 
     Does only what is missing: a run that was killed is continued, a finished one is left alone.
-    ``share`` is this worker's part of the shards; ``progress`` gets (images done, images to do).
+    ``share`` is this worker's part of the shards; ``progress`` gets (images done, images to do); ``notes``
+    gets what a person should know: what CTF was found, what the file states and nothing uses.
     Raises ZooError with one line for bad input, other settings or source than ``out`` was begun
     with, and a full disk; no half-written file is left then.
     """
@@ -74,6 +77,9 @@ def pack_particles(
     if settings.limit is not None:
         table = table.select(slice(settings.limit))
     require_pixel_size(table)
+    table, found = settle_ctf(table, settings.partial_ctf)
+    for line in [*found, *(table.source.remarks if table.source else ())]:
+        notes(line)
     settings = replace(settings, name=settings.name or Path(source).stem)
     return pack_table(
         table,

@@ -122,7 +122,7 @@ class PackState:
         if (out / INFO_NAME).exists():
             info = DatasetInfo.load(out)
             found = {
-                "settings": info.settings,
+                "settings": asdict(PackSettings(box=0)) | info.settings,
                 "checksum": info.source.get("checksum"),
                 "shards": [shard.name for shard in info.shards],
             }

@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
+from zoo.data.packing.ctf_undo import undo_ctf
 from zoo.data.packing.normalise import METHODS as NORMALISATIONS
 from zoo.data.packing.normalise import background_mask, default_radius, normalise
 from zoo.data.packing.resample import METHODS as RESAMPLINGS
@@ -32,6 +33,7 @@ class PackSettings:
     ``box`` and ``circle_radius`` (of the particle; the background lies outside) are in pixels of the
     packed images, None: 3/8 of the box. ``contrast`` is 0 (measure it), +1 (particles are bright)
     or -1 (dark). ``pixel_size_angstrom`` overrides the file's. ``limit`` packs the first particles only.
+    ``partial_ctf`` ("refuse", "drop", "ignore") is what becomes of particles whose CTF is known in part.
     """
 
     box: int
@@ -45,6 +47,7 @@ class PackSettings:
     shard_size_mb: int = 128
     limit: int | None = None
     name: str = ""
+    partial_ctf: str = "refuse"
 
     def validate(self) -> None:
         """Raise ZooError for a value that cannot be."""
@@ -130,7 +133,10 @@ def _prepare_images(task: ShardTask) -> tuple[np.ndarray, dict[str, float]]:
     low, high = np.inf, -np.inf
     for start in range(0, len(order), chunk):
         rows = order[start : start + chunk]
-        images = prepare(reader.read(rows), settings, task.contrast_sign)
+        images = reader.read(rows)
+        if ndim == 2:
+            images = undo_ctf(images, table.select(rows))
+        images = prepare(images, settings, task.contrast_sign)
         total += float(images.sum(dtype=np.float64))
         squares += float(np.square(images, dtype=np.float64).sum())
         low, high = min(low, float(images.min())), max(high, float(images.max()))

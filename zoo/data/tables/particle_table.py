@@ -11,19 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import ZooError
-
-CTF_COLUMNS = (
-    "defocus_u_angstrom",
-    "defocus_v_angstrom",
-    "defocus_angle_deg",
-    "voltage_kv",
-    "cs_mm",
-    "amplitude_contrast",
-    "phase_shift_deg",
-    "bfactor_angstrom2",
-    "ctf_scale",
-)
-"""The CTF parameters, in the order of every 9-vector called ``ctf``."""
+from zoo.ops.known_ctf import CTF_COLUMNS
 
 EULER_COLUMNS = ("rot_deg", "tilt_deg", "psi_deg")
 SHIFT_COLUMNS = ("shift_x_angstrom", "shift_y_angstrom")
@@ -49,7 +37,9 @@ class Source:
     ``format`` is "star", "cs" or "mrc"; ``blocks`` holds the blocks of the file as read (STAR: data
     frames of text and dicts; cs: one structured array); ``image_root`` is the folder that the image
     names in the file are relative to; ``stated_contrast_sign`` is what the file says about the sign
-    of the density (cryoSPARC's ``blob/sign``), None where it says nothing.
+    of the density (cryoSPARC's ``blob/sign``), None where it says nothing. ``ctf_state`` says for every
+    row of the file what was done to the image's CTF (``RAW``, ``FLIPPED``, ``PREMULTIPLIED``), None: raw;
+    ``remarks`` what the file holds that nothing here uses.
     """
 
     format: str
@@ -59,6 +49,12 @@ class Source:
     image_root: str = ""
     stated_contrast_sign: int | None = None
     comments: dict[str, str] = field(default_factory=dict)
+    ctf_state: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
+
+
+RAW, FLIPPED, PREMULTIPLIED = range(3)
+"""What was done to an image: nothing; its phases were flipped; it was multiplied with its CTF."""
 
 
 class ParticleTable:

@@ -18,6 +18,7 @@ from zoo.models.vaegan3d.networks import build_camera, build_critic, build_encod
 from zoo.models.vaegan3d.pose_search import PoseSearch
 from zoo.ops import fourier
 from zoo.ops.ctf import ctf_2d
+from zoo.ops.known_ctf import is_known
 from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
 from zoo.registry import register
 
@@ -237,11 +238,10 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         return rotation_from_6d(camera_latent[:, :6])
 
     def _ctf(self, ctf9, batch):
-        ctf9 = ops.where(ops.isnan(ctf9), np.array(_NO_CTF, "float32"), ctf9)
-        known = ops.cast(ctf9[:, 3] > 0.0, "float32")[:, None, None]
-        safe = ops.where(ctf9[:, 3:4] > 0.0, ctf9, np.array(_ANY_CTF, "float32"))
+        known = is_known(ctf9)
+        safe = ops.where(known[:, None], ctf9, np.array(_ANY_CTF, "float32"))
         ctf = ctf_2d(safe, self.box, batch["pixel_size_angstrom"])
-        return ctf * known + (1.0 - known)
+        return ops.where(known[:, None, None], ctf, 1.0)
 
     def _fakes(self, batch, draws):
         s = self.settings
@@ -392,5 +392,4 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         }
 
 
-_NO_CTF = (0.0,) * 9
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)
