@@ -149,7 +149,7 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
 
     `model` has ``encode``, ``latent_dim`` and ``box``; `info` is a `zoo.data.info.DatasetInfo`;
     `progress(done, total)` is called after each batch.
-    Raises ZooError if the box differs or a latent is not finite.
+    Raises ZooError if box or pixel size differ or a latent is not finite.
     """
     from zoo.data.records.particle_pipeline import readable_errors, sequential_batches
 
@@ -158,6 +158,7 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
             f"{info.path}: images of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack the particles again with --box {model.box}"
         )
+    require_same_voxel_size(model, info)
     batch_size = min(batch_size, info.count) or 1
     with readable_errors(info):
         batches = sequential_batches(info, batch_size).as_numpy_iterator()
@@ -171,6 +172,17 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
         )
     columns = {name: column.astype(ARRAYS[name]) for name, column in columns.items()}
     return Latents(**columns, source=source_path(info), model=getattr(model, "name", ""))
+
+
+def require_same_voxel_size(model, info) -> None:
+    """Raise ZooError where a model was trained on another pixel size than a data set has (over 1 %)."""
+    ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
+    if ours > 0 and abs(theirs / ours - 1) > 0.01:
+        raise ZooError(
+            f"{info.path}: images of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å, "
+            f"where a particle has another size; pack images of {ours:.4g} Å (rescale them first), or give "
+            "zoo-pack --pixel-size if the file is wrong"
+        )
 
 
 def source_path(info) -> str:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from zoo.data.files import existing_file
-from zoo.data.formats.mrc import read_header
+from zoo.data.formats.mrc import MrcHeader, read_header
 from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
 
@@ -48,12 +48,29 @@ def read_particles(
 def read_stack_table(path: str | os.PathLike) -> ParticleTable:
     """The images of a bare MRC stack as a table without poses and CTF; pixel size from its header."""
     header = read_header(path)
+    _require_stack(header)
     count = header.shape[0]
     columns = {"row_in_stack": np.arange(count), "stack_index": np.zeros(count)}
     if header.pixel_size_angstrom > 0:
         columns["pixel_size_angstrom"] = np.full(count, header.pixel_size_angstrom)
     folder, name = os.path.split(header.path)
     return ParticleTable([header.path], columns, Source("mrc", header.path, image_root=folder), [name])
+
+
+def _require_stack(header: MrcHeader) -> None:
+    """Raise ZooError for a map: its sections are no particles; and for pixels that are not square."""
+    sections, rows, columns = header.shape
+    named = header.path.lower().endswith((".mrcs", ".st"))
+    if header.space_group == 401 or (header.space_group and sections > 1 and not named):
+        what = "a stack of volumes" if header.space_group == 401 else "one 3D map"
+        raise ZooError(
+            f"{header.path}: is {what} by its header (space group {header.space_group}, {columns} x {rows} x "
+            f"{sections}), expected a stack of images; if it is one name it .mrcs, give subtomograms as STAR "
+            "or folder"
+        )
+    x, y, _ = header.voxel_size_xyz_angstrom
+    if abs(x - y) > 0.01 * max(x, y):
+        raise ZooError(f"{header.path}: pixels of {x:.4g} x {y:.4g} Å, expected square ones; resample them")
 
 
 def write_particles(

@@ -116,11 +116,10 @@ def _build(config: dict[str, Any], info, devices: Devices):
 def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
     """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
     with devices.scope():
-        if getattr(model, "by_epochs", False):
-            set_given_maps(model)
+        lines = set_given_maps(model) if getattr(model, "by_epochs", False) else []
         if not config.get("start_from"):
-            return []
-        return start_from(model, config["model"], config["start_from"])
+            return lines
+        return lines + start_from(model, config["model"], config["start_from"])
 
 
 def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model, done: int) -> None:

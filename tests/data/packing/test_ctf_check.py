@@ -112,7 +112,7 @@ def test_packing_says_what_nothing_uses(tmp_path):
     assert "0.4 mrad, all particles" in text and "rlnOddZernike" in text and "3 % along one" in text
     assert "rlnEvenZernike" not in text
     unit = [(name, value) for name, value in [("rlnMagMat00", 1), ("rlnMagMat11", 1), ("rlnBeamTiltX", 0)]]
-    assert read_particles(write(tmp_path, defocus=DEFOCUS, more=unit)).source.remarks == ()
+    assert read_particles(write(tmp_path, defocus=DEFOCUS, more=unit)).source.notes == []
 
 
 def test_cryosparc_columns_that_nothing_uses(tmp_path):
@@ -123,9 +123,9 @@ def test_cryosparc_columns_that_nothing_uses(tmp_path):
     array["ctf/anisomag"][0, 0], array["ctf/tilt_A"][1] = 0.02, 5
     with open(tmp_path / "p.cs", "wb") as file:
         np.save(file, array)
-    remarks = read_particles(tmp_path / "p.cs").source.remarks
-    assert len(remarks) == 2
-    assert "ctf/tilt_A, 1 of 3" in remarks[0] and "ctf/anisomag: up to 2 %" in remarks[1]
+    notes = read_particles(tmp_path / "p.cs").source.notes
+    assert len(notes) == 2
+    assert "ctf/tilt_A, 1 of 3" in notes[0] and "ctf/anisomag: up to 2 %" in notes[1]
 
 
 def simulated(tmp_path):

@@ -215,7 +215,7 @@ def test_several_pixel_sizes(particles, tmp_path):
     text = particles.read_text()
     table = read_particles(particles)
     table.optics_group = (np.arange(400) % 4 == 0).astype(np.int32) + 1
-    table.pixel_size_angstrom = np.where(table.optics_group == 2, 3.0, 2.0)
+    table.pixel_size_angstrom = np.where(table.optics_group == 2, 2.05, 2.0)
     from zoo.data.particles import write_particles
 
     table.source = None
@@ -224,7 +224,7 @@ def test_several_pixel_sizes(particles, tmp_path):
     assert info.voxel_size_angstrom == pytest.approx(2 * 16 / 12)
     assert [group["count"] for group in info.optics_groups] == [300, 100]
     arrays = load_arrays(info)
-    expected = np.where(arrays["source_row"] % 4 == 0, 4.0, 2 * 16 / 12)
+    expected = np.where(arrays["source_row"] % 4 == 0, 2.05, 2.0) * 16 / 12
     np.testing.assert_allclose(arrays["pixel_size_angstrom"], expected, rtol=1e-6)
     assert particles.read_text() == text
 

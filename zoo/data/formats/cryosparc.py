@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.data.files import atomic_path, existing_file, resolve_images
 from zoo.data.formats.images import stack_boxes
-from zoo.data.formats.star_optics import magnification_remark
+from zoo.data.formats.star_optics import magnification_note
 from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
 
@@ -101,7 +101,7 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
     sign = None
     if "blob/sign" in array.dtype.names and np.all(array["blob/sign"] == array["blob/sign"][0]):
         sign = int(np.sign(array["blob/sign"][0])) or None
-    source = Source("cs", path, {"particles": array}, "particles", root, sign, remarks=_remarks(array))
+    source = Source("cs", path, {"particles": array}, "particles", root, sign, notes=_notes(array))
     return ParticleTable(paths, columns, source, stack_names)
 
 
@@ -150,9 +150,9 @@ def pose_from_euler(euler_deg: np.ndarray) -> np.ndarray:
     return Rotation.from_euler("ZYZ", euler_deg, degrees=True).as_rotvec()
 
 
-def _remarks(array: np.ndarray) -> tuple[str, ...]:
+def _notes(array: np.ndarray) -> list[str]:
     """A line for everything that changes the images and that no model here uses."""
-    remarks = []
+    notes = []
     for name, what in {
         "ctf/tilt_A": "beam tilt",
         "ctf/trefoil_A": "trefoil",
@@ -163,12 +163,12 @@ def _remarks(array: np.ndarray) -> tuple[str, ...]:
             given = (np.nan_to_num(array[name]).reshape(len(array), -1) != 0).any(axis=1)
             if given.any():
                 share = f"{int(given.sum())} of {len(array)} particles"
-                remarks.append(f"{what} ({name}, {share}) is not corrected")
+                notes.append(f"{what} ({name}, {share}) is not corrected")
     if "ctf/anisomag" in array.dtype.names:
         values = array["ctf/anisomag"]
         if values.dtype.kind in "iuf" and values.shape[1:] == (4,):  # differences from the unit matrix
-            remarks += magnification_remark(values.astype(np.float64) + [1, 0, 0, 1], "ctf/anisomag")
-    return tuple(remarks)
+            notes += magnification_note(values.astype(np.float64) + [1, 0, 0, 1], "ctf/anisomag")
+    return notes
 
 
 def _check_columns(path: str, array: np.ndarray) -> None:

@@ -69,7 +69,7 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
         modes = ", ".join(str(number) for number in MODES)
         raise ZooError(f"{path}: MRC mode {mode} (header byte 13), expected {modes}; convert the file")
     dtype = MODES[mode]
-    if mode == 0 and _imod_unsigned(raw, order):
+    if mode == 0 and (_imod_unsigned(raw, order) or _range_unsigned(header)):
         dtype = np.dtype("u1")
     axes = tuple(int(header[name]) for name in ("mapc", "mapr", "maps"))
     if sorted(axes) != [1, 2, 3]:
@@ -118,10 +118,16 @@ def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, float]:
     if header.space_group == 401:
         raise ZooError(f"{header.path}: a stack of volumes (ISPG 401), expected one volume; split the file")
     voxel = header.voxel_size_xyz_angstrom
+    require_cubic(header)
+    return to_zyx(read_raw(header), header.axes), float(voxel[0])
+
+
+def require_cubic(header: MrcHeader) -> None:
+    """Raise ZooError for voxels whose sides are more than 1 % apart."""
+    voxel = header.voxel_size_xyz_angstrom
     if max(voxel) - min(voxel) > 0.01 * max(voxel):
         sizes = " x ".join(f"{size:.4g}" for size in voxel)
         raise ZooError(f"{header.path}: voxels of {sizes} Å, expected cubic ones; resample the map")
-    return to_zyx(read_raw(header), header.axes), float(voxel[0])
 
 
 def to_zyx(array: np.ndarray, axes: tuple[int, int, int]) -> np.ndarray:
@@ -281,6 +287,12 @@ def _parse(path: str, raw: bytes) -> tuple[np.ndarray, str]:
 def _imod_unsigned(raw: bytes, order: str) -> bool:
     stamp, flags = np.frombuffer(raw[152:160], dtype=order + "i4")
     return stamp == _IMOD_STAMP and not flags & 1
+
+
+def _range_unsigned(header: np.ndarray) -> bool:
+    """Whether the stated range is one that signed bytes cannot have (old programs wrote unsigned ones)."""
+    low, high = float(header["dmin"]), float(header["dmax"])
+    return 0 <= low < high and 127 < high <= 255
 
 
 def _voxel_size(header: np.ndarray) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from zoo.data.files import existing_file, resolve_images
 from zoo.data.formats.star_blocks import read_star_blocks
-from zoo.data.formats.star_optics import ctf_state, optics_remarks
+from zoo.data.formats.star_optics import ctf_state, optics_notes
 from zoo.data.tables.particle_table import EULER_COLUMNS, ParticleTable, Source, image_uids
 from zoo.errors import ZooError
 
@@ -59,7 +59,7 @@ def read_star(path: str | os.PathLike) -> ParticleTable:
     columns.update(_poses(reader, size))
     columns.update(ctf_columns(reader))
     source = Source("star", path, blocks, name, root, comments=comments)
-    source.ctf_state, source.remarks = ctf_state(reader), optics_remarks(reader)
+    source.ctf_state, source.notes = ctf_state(reader), optics_notes(reader)
     return ParticleTable(paths, columns, source, stack_names)
 
 

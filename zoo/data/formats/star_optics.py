@@ -36,25 +36,25 @@ def ctf_state(reader) -> np.ndarray | None:
     return state if state.any() else None
 
 
-def optics_remarks(reader) -> tuple[str, ...]:
+def optics_notes(reader) -> list[str]:
     """A line for everything that changes the images and that no model here uses."""
-    remarks = []
+    notes = []
     tilt = np.max([np.abs(np.nan_to_num(reader.numbers(name, 0.0))) for name in _TILTS], axis=0)
     if (tilt > 0).any():
-        remarks.append(
+        notes.append(
             f"beam tilt (rlnBeamTiltX, Y: up to {tilt.max():.3g} mrad, {_share(tilt > 0)}) is not corrected"
         )
     for name, what in _ZERNIKE.items():
         given = _not_zero(reader, name)
         if given.any():
-            remarks.append(f"{what} ({name}, {_share(given)}) are not corrected")
+            notes.append(f"{what} ({name}, {_share(given)}) are not corrected")
     if any(reader.has(name) for name in _MATRIX):
         matrix = [reader.numbers(name, one) for name, one in zip(_MATRIX, (1.0, 0.0, 0.0, 1.0), strict=True)]
-        remarks += magnification_remark(np.stack(matrix, axis=1), "rlnMagMat00 to 11")
-    return tuple(remarks)
+        notes += magnification_note(np.stack(matrix, axis=1), "rlnMagMat00 to 11")
+    return notes
 
 
-def magnification_remark(matrix: np.ndarray, name: str) -> list[str]:
+def magnification_note(matrix: np.ndarray, name: str) -> list[str]:
     """A line where 2 x 2 matrices (n, 4) are not the unit matrix; none where they are."""
     matrix = np.where(np.isfinite(matrix), matrix, [1.0, 0.0, 0.0, 1.0])
     values, where = np.unique(matrix, axis=0, return_inverse=True)

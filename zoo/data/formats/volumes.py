@@ -11,7 +11,7 @@ import numpy as np
 
 from zoo.data.formats.em import em_shape
 from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
-from zoo.data.formats.mrc import read_header, read_volume
+from zoo.data.formats.mrc import read_header, read_volume, require_cubic
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
@@ -34,6 +34,7 @@ def volume_file(path: str) -> VolumeFile:
     if path.lower().endswith((".em", ".em.gz")):
         return VolumeFile(path, em_shape(path), 0.0, False)
     header = read_header(path)
+    require_cubic(header)
     shape = tuple(header.shape[-1 - header.axes.index(axis)] for axis in (3, 2, 1))
     mapped = not header.compressed and header.axes == (1, 2, 3)
     return VolumeFile(path, shape, header.pixel_size_angstrom, mapped)

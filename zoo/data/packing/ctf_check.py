@@ -98,12 +98,12 @@ def _found(table: ParticleTable, absent: np.ndarray) -> list[str]:
     voltages = ", ".join(f"{value:g}" for value in np.unique(known.voltage_kv)[:5])
     defocus = np.concatenate([known.defocus_u_angstrom, known.defocus_v_angstrom])
     which = "all" if not absent.any() else f"{len(known)} of {count}"
-    remark = ""
+    hint = ""
     if np.abs(defocus).max() < 100:
-        remark = "; that is nearly in focus: is it in micrometres? RELION's defocus is in Å"
+        hint = "; that is nearly in focus: is it in micrometres? RELION's defocus is in Å"
     return [
         f"CTF: known for {which} particles: {voltages} kV, defocus {defocus.min():.0f} to "
-        f"{defocus.max():.0f} Å{remark}"
+        f"{defocus.max():.0f} Å{hint}"
     ]
 
 

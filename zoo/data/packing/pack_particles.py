@@ -20,6 +20,7 @@ from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
 from zoo.data.packing.ctf_check import settle_ctf
 from zoo.data.packing.partition import WorkerShare
+from zoo.data.packing.pixel_sizes import check_pixel_sizes
 from zoo.data.packing.plan import PackPlan, PackState, make_plan
 from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
 from zoo.data.packing.worker_pool import available_cpus, run_tasks
@@ -78,12 +79,15 @@ def pack_particles(
         table = table.select(slice(settings.limit))
     require_pixel_size(table)
     table, found = settle_ctf(table, settings.partial_ctf)
-    for line in [*found, *(table.source.remarks if table.source else ())]:
+    for line in [*found, *(table.source.notes if table.source else [])]:
         notes(line)
     settings = replace(settings, name=settings.name or Path(source).stem)
+    reader = ImageReader(table)
+    for line in check_pixel_sizes(table, reader.headers, settings.box):
+        notes(line)
     return pack_table(
         table,
-        ImageReader(table),
+        reader,
         out,
         settings,
         share=share,

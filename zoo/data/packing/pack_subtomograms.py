@@ -10,6 +10,7 @@ from zoo.data.formats.coordinates import OUTSIDE, keep_inside
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
+from zoo.data.packing.pixel_sizes import check_pixel_sizes
 from zoo.data.packing.shards import PackSettings
 from zoo.data.subtomograms import read_subtomograms
 from zoo.errors import ZooError
@@ -70,6 +71,8 @@ def pack_subtomograms(
     reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
     settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
     settings.validate()
+    for line in [*table.source.notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
+        notes(line)
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
     return pack_table(

@@ -39,7 +39,7 @@ class Source:
     names in the file are relative to; ``stated_contrast_sign`` is what the file says about the sign
     of the density (cryoSPARC's ``blob/sign``), None where it says nothing. ``ctf_state`` says for every
     row of the file what was done to the image's CTF (``RAW``, ``FLIPPED``, ``PREMULTIPLIED``), None: raw;
-    ``remarks`` what the file holds that nothing here uses.
+    ``notes`` is what a person should know about the reading.
     """
 
     format: str
@@ -50,7 +50,7 @@ class Source:
     stated_contrast_sign: int | None = None
     comments: dict[str, str] = field(default_factory=dict)
     ctf_state: np.ndarray | None = None
-    remarks: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 RAW, FLIPPED, PREMULTIPLIED = range(3)
