@@ -61,6 +61,9 @@ def pack(
         tuple[float, float] | None,
         typer.Option(metavar="MIN MAX", help="Tilts about y of all subtomograms, in degrees."),
     ] = None,
+    tilt_convention: Annotated[
+        str, typer.Option(help="Sign of --tilt-range: relion (and Warp), or imod (.tlt files, AreTomo).")
+    ] = "relion",
     partial_ctf: Annotated[
         str,
         typer.Option(help="Particles whose CTF is known in part: refuse, drop, or ignore (as without CTF)."),
@@ -142,6 +145,7 @@ def pack(
                 wedge=None if wedge is None else str(wedge),
                 tilt_range_deg=tilt_range,
                 outside=outside,
+                tilt_convention=tilt_convention,
             )
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:

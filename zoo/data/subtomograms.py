@@ -16,6 +16,8 @@ from zoo.errors import ZooError
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16
+_WEIGHT_NAME = re.compile(r"(?:^|[_-])(?:ctf|wedge|weights?)(?=[_-]|$)", re.IGNORECASE)
+_MASK_NAME = re.compile(r"(?:^|[_-])mask(?=[_-]|$)", re.IGNORECASE)
 _VOLUME_COLUMNS = re.compile(
     rb"^_?rln(Tomo\w+|CtfImage|OriginZ(Angst)?|CoordinateZ|CenteredCoordinateZAngst)\b", re.MULTILINE
 )
@@ -78,12 +80,51 @@ def _read_folder(folder: str) -> SubtomogramTable:
     )
     if not names:
         raise ZooError(f"{folder}: holds no volumes ({', '.join(VOLUME_SUFFIXES)}); expected MRC or EM files")
+    names, weights, notes = _sort_out(folder, names)
     paths = [os.path.join(folder, name) for name in names]
     sizes = [np.nan if ".em" in name.lower() else read_header(path).pixel_size_angstrom or np.nan
              for name, path in zip(names, paths, strict=True)]  # fmt: skip
     columns = {"stack_index": np.arange(len(paths)), "row_in_stack": np.zeros(len(paths), int)}
     columns["pixel_size_angstrom"] = np.array(sizes)
-    return SubtomogramTable(paths, columns, Source("folder", folder, image_root=folder), names)
+    if weights:
+        columns["wedge_index"] = np.arange(len(paths))
+    source = Source("folder", folder, image_root=folder, notes=notes)
+    return SubtomogramTable(
+        paths, columns, source, names, [os.path.join(folder, name) for name in weights]
+    )
+
+
+def _sort_out(folder: str, names: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Subtomograms, their CTF volumes (all or none), and lines about files that are neither.
+
+    ``x_ctf.mrc`` belongs to ``x.mrc`` (RELION), ``x_ctf_5.00A.mrc`` to ``x_5.00A.mrc`` (Warp).
+    """
+    stems = {re.sub(r"(\.gz|\.[A-Za-z0-9]+)$", "", re.sub(r"\.gz$", "", name)): name for name in names}
+    weights, others, notes = {}, [], []
+    for stem, name in stems.items():
+        base = _WEIGHT_NAME.sub("", stem)
+        if base != stem and base in stems:
+            weights[stems[base]] = name
+        elif base != stem or _MASK_NAME.search(stem):
+            others.append(name)
+    volumes = [name for name in names if name not in others and name not in weights.values()]
+    if others:
+        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        notes.append(
+            f"{len(others)} files in {folder} are masks or wedges by their names and left out: {shown} (give "
+            "a wedge of all with --wedge)"
+        )
+    if not volumes:
+        raise ZooError(f"{folder}: holds masks and wedges by their names and no subtomograms; rename them")
+    if weights:
+        lacking = [name for name in volumes if name not in weights]
+        if lacking:
+            raise ZooError(
+                f"{folder}: {lacking[0]} and {len(lacking) - 1} other volumes have no CTF volume beside "
+                f"them, {len(weights)} have; give all of them one, or none"
+            )
+        notes.append(f"the CTF volumes beside the subtomograms ({len(weights)} files) are their wedges")
+    return volumes, [weights[name] for name in volumes] if weights else [], notes
 
 
 def _set_wedge(table, wedge, tilt_range_deg) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from zoo.data.formats.images import ImageReader
 from zoo.data.packing.contrast import measure_contrast, measure_contrast_of
@@ -93,3 +94,17 @@ def test_too_few_images_are_not_trusted():
 def test_it_tells_a_person():
     text = str(measure_contrast(-simulated(60, snr=1)))
     assert text.startswith("particles are dark (-1), ") and "60 images" in text
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+@pytest.mark.parametrize("smooth", [0, 3])
+def test_few_images_of_noise_are_sure_as_often_as_they_say(count, smooth):
+    rng = np.random.default_rng(25)
+    sets = 500
+    noise = rng.normal(size=(sets * count, 32, 32))
+    if smooth:
+        noise = ndimage.gaussian_filter(noise, (0, smooth, smooth))
+    sure = np.array([measure_contrast(part).confidence for part in np.split(noise, sets)])
+    # 95 % sure in 5 % of the sets: 25 of 500, with a spread of 4.9
+    assert 10 <= (sure > 0.95).sum() <= 40, (sure > 0.95).mean()
+    assert (sure > 0.99).sum() <= 14

@@ -15,13 +15,16 @@ from zoo.errors import ZooError
 _LEAST = 1e-3
 
 
-def read_weight(path: str, box: int, premultiplied: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+def read_weight(
+    path: str, box: int, premultiplied: bool = False, flipped: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
     """(weight, correction) of a mask or CTF volume for volumes of ``box`` voxels, both in the half form.
 
     Layouts: a cube with DC in the middle, or RELION's FFTW halves (box, box, box // 2 + 1), followed by
     multiplicities in RELION 4's (2 box, box, box // 2 + 1). ``correction`` is what to multiply the volume's
     transform with (None: nothing), so that volume = weight * truth + white noise: the sign where the CTF
-    was not phase-flipped; with ``premultiplied`` data the root of multiplicity over CTF².
+    was not phase-flipped (unless ``flipped`` says that the volume was, whatever the signs of the file); with
+    ``premultiplied`` data the root of multiplicity over CTF².
     Raises ZooError for another shape, values that are not finite and a weight that measures nothing.
     """
     raw = _read_any(path)
@@ -49,7 +52,7 @@ def read_weight(path: str, box: int, premultiplied: bool = False) -> tuple[np.nd
         correction = np.sqrt(np.divide(counts, squared, out=np.zeros_like(squared), where=measured))
         weight = np.sqrt(squared * counts) * measured
     elif weight.min() < 0:
-        correction, weight = np.sign(weight), np.abs(weight)
+        correction, weight = None if flipped else np.sign(weight), np.abs(weight)
     _require_something(path, weight)
     return (weight / max(1.0, float(weight.max()))).astype(np.float32), correction
 

@@ -10,8 +10,9 @@ import pandas as pd
 from zoo.data.files import resolve_images
 from zoo.data.formats.star import StarColumns, ctf_columns, pixel_size, star_uids
 from zoo.data.formats.star_blocks import read_star_blocks
+from zoo.data.formats.star_optics import ctf_state, optics_notes
 from zoo.data.formats.subtomogram_star_write import ANGLES, TILTS
-from zoo.data.tables.particle_table import Source
+from zoo.data.tables.particle_table import PREMULTIPLIED, Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
 
@@ -51,7 +52,8 @@ def read_subtomogram_star(path: str) -> SubtomogramTable:
             _file_names(reader, "rlnCtfImage"), path, comments
         )
     source = Source("star", path, blocks, name, root, comments=comments)
-    premultiplied = bool((reader.numbers("rlnCtfDataAreCtfPremultiplied", 0) > 0).any())
+    source.ctf_state, source.notes = ctf_state(reader), optics_notes(reader)
+    premultiplied = source.ctf_state is not None and bool((source.ctf_state == PREMULTIPLIED).all())
     return SubtomogramTable(paths, columns, source, stack_names, wedge_paths, premultiplied)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data.formats.em import em_shape
 from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
 from zoo.data.formats.mrc import read_header, read_volume, require_cubic
+from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
@@ -75,7 +76,7 @@ class VolumeReader:
         """
         indices = np.atleast_1d(np.arange(len(self))[indices])
         out = np.empty((len(indices), self.box, self.box, self.box), dtype=np.float32)
-        cut = self.cut
+        cut, states = self.cut, self.table.ctf_state()
         for place, index in enumerate(indices.tolist()):
             volume = self._read_one(index, bool(cut[index]))
             bad = int(volume.size - np.isfinite(volume).sum())
@@ -84,9 +85,14 @@ class VolumeReader:
                     f"{self.where(index)} ({self._name(index)}): {bad} voxels are NaN or infinite; "
                     "remove the subtomogram or repair the file"
                 )
+            if _looks_like_mask(volume):
+                raise ZooError(
+                    f"{self.where(index)} ({self._name(index)}): holds little but 0 and 1: it is a mask, no "
+                    "subtomogram; take it out of the set"
+                )
             weight = int(self.table.wedge_index[index])
             if weight >= 0:
-                correction = self._weight(weight)[1]
+                correction = self._weight(weight, int(states[index]))[1]
                 if correction is not None:
                     volume = apply_correction(volume, correction)
             out[place] = volume
@@ -96,7 +102,7 @@ class VolumeReader:
         """Fourier weight, half form (box, box, box // 2 + 1) float32, of a volume cropped to ``box``."""
         number = int(self.table.wedge_index[index])
         if number >= 0:
-            return crop_weight(self._weight(number)[0], box)
+            return crop_weight(self._weight(number, int(self.table.ctf_state()[index]))[0], box)
         return half_of(wedge_mask(box, *self.table.tilt_range_deg()[index]))
 
     def close(self) -> None:
@@ -117,9 +123,15 @@ class VolumeReader:
     def _name(self, index: int) -> str:
         return self.table.select([index]).image_names()[0]
 
-    def _weight(self, number: int):
+    def _weight(self, number: int, state: int):
         try:
-            return _cached_weight(self.table.wedge_paths[number], self.box, self.table.premultiplied)
+            path = self.table.wedge_paths[number]
+            if not os.path.exists(path):
+                raise ZooError(
+                    f"{path}: no such wedge or CTF volume; put it there or correct rlnCtfImage"
+                )
+            found = os.stat(path)
+            return _cached_weight(path, self.box, state, (found.st_mtime_ns, found.st_size, found.st_ino))
         except ZooError as error:
             first = int(np.flatnonzero(self.table.wedge_index == number)[0])
             raise ZooError(f"{self.where(first)}: {error}") from error
@@ -218,8 +230,15 @@ class VolumeReader:
         return np.array(found, dtype=np.int64)
 
 
+def _looks_like_mask(volume: np.ndarray) -> bool:
+    """Whether all values lie from 0 to 1 and most are one of these two."""
+    low, high = float(volume.min()), float(volume.max())
+    if low != 0 or abs(high - 1) > 1e-6:
+        return False
+    return float(((volume == low) | (volume == high)).mean()) > 0.5
+
+
 @lru_cache(maxsize=_CACHED_WEIGHTS)
-def _cached_weight(path: str, box: int, premultiplied: bool):
-    if not os.path.exists(path):
-        raise ZooError(f"{path}: no such wedge or CTF volume; put it there or correct rlnCtfImage")
-    return read_weight(path, box, premultiplied)
+def _cached_weight(path: str, box: int, state: int, version: tuple):
+    """``version`` tells a file that was written anew under its old name."""
+    return read_weight(path, box, state == PREMULTIPLIED, state == FLIPPED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.data.tables.particle_table import CTF_COLUMNS, FLIPPED, PREMULTIPLIED, RAW, ParticleTable
+from zoo.data.tables.particle_table import CTF_COLUMNS, FLIPPED, PREMULTIPLIED, ParticleTable
 from zoo.errors import ZooError
 from zoo.ops.known_ctf import is_known
 
@@ -68,12 +68,6 @@ def settle_ctf(table: ParticleTable, partial: str = "refuse") -> tuple[ParticleT
     return table, [*notes, *_found(table, absent), *_state_notes(table, absent)]
 
 
-def ctf_states(table: ParticleTable) -> np.ndarray:
-    """``RAW``, ``FLIPPED`` or ``PREMULTIPLIED`` of every particle, (n,) uint8."""
-    state = table.source.ctf_state if table.source is not None else None
-    return np.full(len(table), RAW, np.uint8) if state is None else state[table.source_row]
-
-
 def _describe(table: ParticleTable, faults: dict[str, np.ndarray]) -> str:
     name, fault = next((name, fault) for name, fault in faults.items() if fault.any())
     row = int(np.flatnonzero(fault)[0])
@@ -116,7 +110,7 @@ def _states_voltage(table: ParticleTable) -> bool:
 
 
 def _state_notes(table: ParticleTable, absent: np.ndarray) -> list[str]:
-    state = ctf_states(table)
+    state = table.ctf_state()
     notes = []
     for value, what, done in (
         (FLIPPED, "phase-flipped (rlnCtfDataArePhaseFlipped)", "the phases are flipped back"),

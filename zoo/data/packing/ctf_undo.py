@@ -6,7 +6,6 @@ import numpy as np
 import scipy.fft
 
 from zoo.data.ctf_values import ctf_values
-from zoo.data.packing.ctf_check import ctf_states
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED, ParticleTable
 
 _LEAST = 0.05
@@ -19,7 +18,7 @@ def undo_ctf(images: np.ndarray, table: ParticleTable) -> np.ndarray:
     divided by its CTF (where that is above 0.05, less below: nothing is left there) it holds what was
     recorded, if it was multiplied in this box; multiplied in a larger one and cropped, that is nearly so.
     """
-    state = ctf_states(table)
+    state = table.ctf_state()
     changed = np.flatnonzero(state)
     if not changed.size:
         return images

@@ -6,15 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from zoo.data.formats.coordinates import OUTSIDE, keep_inside
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
 from zoo.data.packing.shards import PackSettings
+from zoo.data.packing.wedge_check import check_wedges
 from zoo.data.subtomograms import read_subtomograms
+from zoo.data.tables.particle_table import CTF_COLUMNS
+from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
+from zoo.ops.known_ctf import is_known
 
+TILT_CONVENTIONS = ("relion", "imod")
 OWN_BOX = 0
 """As ``PackSettings.box``: pack the volumes in the box they have."""
 
@@ -24,13 +31,15 @@ class VolumeOptions:
     """What only subtomograms have: a tomogram to cut them from, the wedge of all, boxes beyond the tomogram.
 
     ``outside`` is "refuse", "drop" or "clip". ``wedge`` is a mask file, ``tilt_range_deg`` the least and
-    largest tilt; both override what the source says of each particle.
+    largest tilt; both override what the source says of each particle. ``tilt_convention`` is the sign of the
+    tilts given: "relion" (a tilt of t degrees measures kz = -kx tan t) or "imod" (the other sign).
     """
 
     tomogram: str | None = None
     wedge: str | None = None
     tilt_range_deg: tuple[float, float] | None = None
     outside: str = "refuse"
+    tilt_convention: str = "relion"
 
 
 def pack_subtomograms(
@@ -56,12 +65,14 @@ def pack_subtomograms(
     options = options or VolumeOptions()
     if options.outside not in OUTSIDE:
         raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
+    tilts = _in_our_sign(options)
     table = read_subtomograms(
-        source, options.tomogram, settings.pixel_size_angstrom, options.wedge, options.tilt_range_deg
+        source, options.tomogram, settings.pixel_size_angstrom, options.wedge, tilts
     )
     if settings.limit is not None:
         table = table.select(slice(settings.limit))
     require_pixel_size(table)
+    table = _settle_ctf(table, notes)
     if options.tomogram is not None:
         if settings.box == OWN_BOX:
             raise ZooError(f"{source}: boxes are cut from a tomogram; give their side in voxels with --box")
@@ -72,6 +83,8 @@ def pack_subtomograms(
     settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
     settings.validate()
     for line in [*table.source.notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
+        notes(line)
+    for line in check_wedges(reader):
         notes(line)
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
@@ -87,3 +100,29 @@ def pack_subtomograms(
         command=command,
         progress=progress,
     )
+
+
+def _in_our_sign(options: VolumeOptions) -> tuple[float, float] | None:
+    if options.tilt_convention not in TILT_CONVENTIONS:
+        words = ", ".join(TILT_CONVENTIONS)
+        raise ZooError(f"--tilt-convention {options.tilt_convention}: expected one of {words}")
+    if options.tilt_convention == "relion" or options.tilt_range_deg is None:
+        return options.tilt_range_deg
+    low, high = options.tilt_range_deg
+    return -high, -low
+
+
+def _settle_ctf(table: SubtomogramTable, notes: Callable[[str], None]) -> SubtomogramTable:
+    """Without CTF parameters that are known in part; the CTF of a volume is its wedge file."""
+    ctf = table.ctf()
+    absent = ~is_known(ctf)
+    partly = absent & np.isfinite(ctf[:, :2]).any(axis=1)
+    if partly.any():
+        notes(
+            f"the CTF parameters of {int(partly.sum())} of {len(table)} rows are known in part and left out; "
+            "of volumes the CTF volume counts (rlnCtfImage)"
+        )
+    table = table.select(slice(None))
+    for name in CTF_COLUMNS:
+        getattr(table, name)[absent] = np.nan
+    return table

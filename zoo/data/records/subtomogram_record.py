@@ -21,10 +21,11 @@ def volume_features(reader: VolumeReader, box: int, first: int) -> list[dict[str
     """
     table = reader.table
     tilts = table.tilt_range_deg().astype(np.float32)
+    states = table.ctf_state()
     packed: dict[tuple, bytes] = {}  # most sets have one wedge for many particles
     features = []
     for row, number in enumerate(table.wedge_index.tolist()):
-        key = (number, *tilts[row].tolist()) if number < 0 else (number,)
+        key = (number, *tilts[row].tolist()) if number < 0 else (number, int(states[row]))
         if key not in packed:
             masks = reader.stores_masks
             packed[key] = reader.wedge(row, box).astype(WEDGE_DTYPE).tobytes() if masks else b""

@@ -137,6 +137,11 @@ class ParticleTable:
         """CTF parameters, (n, 9) float64, in the order of ``CTF_COLUMNS``."""
         return np.stack([getattr(self, name) for name in CTF_COLUMNS], axis=1)
 
+    def ctf_state(self) -> np.ndarray:
+        """``RAW``, ``FLIPPED`` or ``PREMULTIPLIED`` of every image, (n,) uint8."""
+        state = self.source.ctf_state if self.source is not None else None
+        return np.full(len(self), RAW, np.uint8) if state is None else state[self.source_row]
+
     def euler_deg(self) -> np.ndarray:
         """RELION's rot, tilt, psi in degrees, (n, 3) float64, NaN where unknown."""
         return np.stack([getattr(self, name) for name in EULER_COLUMNS], axis=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.tables.particle_table import COLUMNS, ParticleTable, Source
+from zoo.data.tables.particle_table import COLUMNS, PREMULTIPLIED, ParticleTable, Source
 
 SHIFT_COLUMNS_3D = ("shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
 TILT_COLUMNS = ("tilt_min_deg", "tilt_max_deg")
@@ -28,7 +28,8 @@ class SubtomogramTable(ParticleTable):
     Where ``coordinate_*_voxel`` (0-based, of the centre voxel box // 2) is known the volume is cut from the
     tomogram, otherwise the file is the volume. ``wedge_index`` points into ``wedge_paths`` (Fourier weights,
     1 = measured; -1: none), ``tilt_min_deg`` and ``tilt_max_deg`` are the range of the tilts about y.
-    ``premultiplied``: the volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5).
+    ``premultiplied``: all volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5);
+    where that is so of some only, ``source.ctf_state`` says of which.
     """
 
     column_types = SUBTOMOGRAM_COLUMNS
@@ -56,6 +57,10 @@ class SubtomogramTable(ParticleTable):
         part = super().select(indices)
         part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
         return part
+
+    def ctf_state(self) -> np.ndarray:
+        """``RAW``, ``FLIPPED`` or ``PREMULTIPLIED`` of every volume, (n,) uint8."""
+        return np.full(len(self), PREMULTIPLIED, np.uint8) if self.premultiplied else super().ctf_state()
 
     def shift_angstrom(self) -> np.ndarray:
         """RELION's origins x, y, z in Å, (n, 3) float64, NaN where unknown."""
