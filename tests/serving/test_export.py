@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import ZooError
+from zoo.models.endpoint import Endpoint, Input
 from zoo.serving.export import METADATA, export_model
 from zoo.serving.seeded import seeded
 
@@ -43,8 +44,8 @@ np.savez(sys.argv[2].replace('inputs', 'outputs'), **outputs)
 
 
 def call_endpoint(model, name, inputs):
-    function, arguments = seeded(*model.endpoints()[name])
-    found = function(**{key: keras.ops.convert_to_tensor(inputs[key]) for key in arguments})
+    endpoint = seeded(model.endpoints()[name])
+    found = endpoint.function(**{key: keras.ops.convert_to_tensor(inputs[key]) for key in endpoint.inputs})
     return {key: np.asarray(value) for key, value in found.items()}
 
 
@@ -118,7 +119,8 @@ def test_a_failure_leaves_nothing_behind(toy_model, tmp_path, monkeypatch):
     def broken(z):
         raise RuntimeError("no such layer")
 
-    monkeypatch.setattr(toy_model, "endpoints", lambda: {"density": (broken, {"z": ((None, 3), "float32")})})
+    endpoint = Endpoint(broken, {"z": Input((None, 3))})
+    monkeypatch.setattr(toy_model, "endpoints", lambda: {"density": endpoint})
     with pytest.raises(RuntimeError, match="no such layer"):
         export_model(toy_model, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from zoo.engines.draws import Draw
-from zoo.models.adversarial import AdversarialModel
+from zoo.models.gradient_model import GradientModel
 from zoo.registry import register
 
 PRESETS = {
@@ -24,7 +24,7 @@ PRESETS = {
     "toy", presets=PRESETS, default_preset="tiny", input_kind="particles", summary="for tests", paper="none"
 )
 @keras.saving.register_keras_serializable(package="zoo-tests")
-class ToyModel(AdversarialModel):
+class ToyModel(GradientModel):
     """An encoder that predicts images from themselves plus noise, and a score with batch norm."""
 
     players = ("critic", "encoder")

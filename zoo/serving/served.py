@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.models.capabilities import CAPABILITIES
 from zoo.serving.export import METADATA
 
 
@@ -26,6 +27,9 @@ class ServedModel:
         try:
             self.metadata = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
             self.latent_dim = int(self.metadata["latent_dim"])
+            # Models exported before verbs were written down name them as signatures.
+            known = [each.verb for each in CAPABILITIES]
+            self.verbs = [verb for verb in known if verb in self.metadata["signatures"]]
             self.box = int(self.metadata["box"])
             self.voxel_size_angstrom = float(self.metadata["voxel_size_angstrom"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,6 +75,18 @@ class ServedModel:
                 )
             tensors[name] = tensor
         return {name: tensor.numpy() for name, tensor in function(**tensors).items()}
+
+    def features(self, verb: str) -> list[str]:
+        """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
+        if verb not in self.verbs:
+            raise ZooError(
+                f"{self.path}: {self.name} cannot {verb}, only {', '.join(self.verbs) or 'nothing'}"
+            )
+        return list(self.metadata["signatures"][verb])
+
+    def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
+        """What the model makes of a batch (dict of arrays), by name."""
+        return self.call(verb, **{name: batch[name] for name in self.features(verb)})
 
     def encode(self, images, ctf=None) -> dict[str, np.ndarray]:
         """Latents of images (b, y, x, 1): ``z_mean``, ``z_logvar`` (b, d); CTFs (b, 9), NaN where unknown."""

@@ -8,11 +8,11 @@ from zoo.errors import ZooError
 
 
 def set_given_maps(model) -> None:
-    """Put the files that ``model.config`` names into the model; raises ZooError for files that do not fit."""
-    if model.config["mask"]:
-        model.set_mask(read_mask(model.config["mask"], model.box))
-    if model.config["references"]:
-        model.set_references(read_references(model.config["references"], model.box, model.classes))
+    """Put the files that a `StartsFromMaps` names into it; raises ZooError for files that do not fit."""
+    if model.given_maps["mask"]:
+        model.set_mask(read_mask(model.given_maps["mask"], model.box))
+    if model.given_maps["references"]:
+        model.set_references(read_references(model.given_maps["references"], model.box, model.classes))
 
 
 def read_mask(path: str, box: int) -> np.ndarray:

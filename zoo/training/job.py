@@ -11,6 +11,7 @@ import keras
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
+from zoo.models.base import StartsFromMaps
 from zoo.runs import checkpoint, data_source
 from zoo.runs.run_folder import RunFolder, check_free, free_path
 from zoo.training import settings
@@ -116,7 +117,7 @@ def _build(config: dict[str, Any], info, devices: Devices):
 def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
     """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
     with devices.scope():
-        if getattr(model, "by_epochs", False):
+        if isinstance(model, StartsFromMaps):
             set_given_maps(model)
         if not config.get("start_from"):
             return []
@@ -148,8 +149,6 @@ def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress
 
 
 def _preview_function(model, info, devices: Devices):
-    if not hasattr(model, "preview"):
-        return None
     held: list[dict] = []
     judge = Judge(model, info)
 
@@ -172,13 +171,22 @@ def _finish(model, engine, run: RunFolder, info, devices: Devices, progress: Pro
             checkpoint.apply(state, twin)
         _save_model(model, run)
         _export(model, run, progress)
-        if getattr(model, "by_epochs", False):
-            from zoo.training.average_results import write_results
-
-            for line in write_results(model, info, run.path / "results", run.config["batch_size"]):
-                progress.say(line)
+        _write_results(model, run, info, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
+
+
+def _write_results(model, run: RunFolder, info, progress: Progress) -> None:
+    """What the model found, as files; nothing where it says nothing."""
+    from zoo.serving.open_model import RunModel
+    from zoo.training.results import write_results
+
+    records = batches.sequential_batches(info, run.config["batch_size"])
+    found = model.results(records, RunModel(model, run.path).apply)
+    if found is None:
+        return
+    for line in write_results(found, info, run.path / "results"):
+        progress.say(line)
 
 
 def _save_model(model, run: RunFolder) -> None:
@@ -194,7 +202,7 @@ def _export(model, run: RunFolder, progress: Progress) -> None:
     if keras.backend.backend() != "tensorflow":
         progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
         return
-    if not hasattr(model, "endpoints"):
+    if not model.endpoints():
         return
     from zoo.serving.export import export_model
 

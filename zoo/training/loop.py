@@ -69,24 +69,23 @@ class Loop:
                 for step in range(start + 1, self.plan.steps + 1):
                     logs = self.engine.step(next(batches))
                     progress.advance(step)
-                    for notice in self._notices():
+                    for notice in self.engine.notices():
                         progress.say(notice)
                     if self._wants_log(step, start):
                         self._log(step, logs, metrics, board, progress)
                     signal_number = self.devices.agree(stop.signal_number)
-                    if signal_number or self.plan.is_due(self.plan.checkpoint_every, step):
+                    ends = signal_number or self.engine.is_finished
+                    if ends or self.plan.is_due(self.plan.checkpoint_every, step):
                         self._save(step, logs)
                     if signal_number:
                         return signal_number
+                    if self.engine.is_finished:
+                        return 0
                 self._save(self.plan.steps, None)
                 return 0
         finally:
             if board is not None:
                 board.close()
-
-    def _notices(self) -> list[str]:
-        """What the engine wants a person to know; gradient engines have nothing to say."""
-        return self.engine.notices() if hasattr(self.engine, "notices") else []
 
     def _open_logs(self, step: int) -> tuple[MetricsFile | None, TensorBoardLog | None]:
         if not self.devices.is_chief:

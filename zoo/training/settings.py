@@ -148,7 +148,7 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
 def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
     """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
-    if not getattr(entry.cls, "by_epochs", False):
+    if entry.cls.learns != "epochs":
         if settings.epochs is not None:
             _refuse_epochs(entry.name)
         return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}

@@ -6,7 +6,7 @@ import pytest
 
 from zoo import create_model
 from zoo.errors import ZooError
-from zoo.models.adversarial import gradient_penalty
+from zoo.models.gradient_model import gradient_penalty
 from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
 from zoo.models.vaegan3d.model import VAEGAN3D
 
@@ -159,12 +159,12 @@ def test_unknown_ctf_means_no_ctf(small):
 def test_endpoints_have_the_shapes_they_announce(small):
     model = VAEGAN3D.from_data(None, "tiny", **small, search_rings=4)
     results = {}
-    for name, (fn, signature) in model.endpoints().items():
+    for name, endpoint in model.endpoints().items():
         arguments = {
-            k: np.zeros([2 if n is None else n for n in shape], dtype)
-            for k, (shape, dtype) in signature.items()
+            key: np.zeros([2 if n is None else n for n in each.shape], each.dtype)
+            for key, each in endpoint.inputs.items()
         }
-        results[name] = {key: tuple(value.shape) for key, value in fn(**arguments).items()}
+        results[name] = {key: tuple(value.shape) for key, value in endpoint.function(**arguments).items()}
     assert results == {
         "encode": {"z_mean": (2, 2), "z_logvar": (2, 2)},
         "density": {"density": (2, 16, 16, 16)},

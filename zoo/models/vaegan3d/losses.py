@@ -7,7 +7,7 @@ import math
 import numpy as np
 from keras import ops
 
-from zoo.models.adversarial import gradient_penalty
+from zoo.models.gradient_model import gradient_penalty
 from zoo.ops import fourier
 
 _LOG_2PI = math.log(2.0 * math.pi)

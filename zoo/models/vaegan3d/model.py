@@ -10,7 +10,10 @@ from keras import ops
 
 from zoo.engines.draws import Draw
 from zoo.errors import ZooError
-from zoo.models.adversarial import AdversarialModel
+from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
+from zoo.models.endpoint import Endpoint, Input
+from zoo.models.gradient_model import GradientModel
+from zoo.models.preview import Images, Maps, Table, central_slices
 from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
 from zoo.models.vaegan3d.fourier_generator import FourierGenerator
 from zoo.models.vaegan3d.losses import VAEGANLosses
@@ -31,7 +34,7 @@ from zoo.registry import register
     paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
 )
 @keras.saving.register_keras_serializable("zoo")
-class VAEGAN3D(VAEGANLosses, AdversarialModel):
+class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Generates):
     """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
 
     Takes the values of `VAEGAN3DConfig` as keyword arguments. Batches are dicts with ``image``
@@ -302,13 +305,12 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
     def call(self, images, training=False):
         """Images ``(b, n, n, 1)`` → latent means ``(b, d)`` (no CTF known)."""
         ctf = ops.full((ops.shape(images)[0], 9), float("nan"))
-        return self.encode(images, ctf)["z_mean"]
+        return self.encode({"image": images, "ctf": ctf})["z_mean"]
 
-    def encode(self, image, ctf=None):
-        """Images ``(b, n, n, 1)`` and CTF parameters ``(b, 9)`` → latent mean and log-variance ``(b, d)``."""
-        image = ops.cast(image, "float32")
-        if ctf is None:
-            ctf = ops.full((ops.shape(image)[0], 9), float("nan"))
+    def encode(self, batch):
+        """``image (b, n, n, 1)`` and, if known, ``ctf (b, 9)`` of a batch → latent mean and log-variance."""
+        image = ops.cast(batch["image"], "float32")
+        ctf = batch["ctf"] if "ctf" in batch else ops.full((ops.shape(image)[0], 9), float("nan"))
         mean, log_variance = self._encode(image, ctf, self._pixels(image), training=False)
         return {"z_mean": mean, "z_logvar": log_variance}
 
@@ -337,32 +339,20 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         return {"pixel_size_angstrom": ops.full((ops.shape(like)[0],), float(self.voxel_size_angstrom))}
 
     def endpoints(self) -> dict:
-        """Named signatures: name → (function of keyword tensors → dict, {argument: (shape, dtype)})."""
+        """Named signatures of the SavedModel."""
         n, d = self.box, self.latent_dim
-        image, z, angles, ctf = (None, n, n, 1), (None, d), (None, 3), (None, 9)
-        f32 = "float32"
+        image, ctf = Input((None, n, n, 1)), Input((None, 9), "ctf")
+        z, angles = Input((None, d), "latent"), Input((None, 3), "pose")
+        seen = {"z": z, "euler_deg": angles, "ctf": ctf}
+        noise = {
+            "noise": Input((None, n, n), "noise"),
+            "z_noise": Input((None, self.settings.noise_latent_dim), "noise"),
+        }
         return {
-            "encode": (
-                lambda image, ctf: self.encode(image, ctf),
-                {"image": (image, f32), "ctf": (ctf, f32)},
-            ),
-            "density": (lambda z: {"density": self.density(z)}, {"z": (z, f32)}),
-            "project": (
-                lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)},
-                {"z": (z, f32), "euler_deg": (angles, f32), "ctf": (ctf, f32)},
-            ),
-            "generate": (
-                lambda z, euler_deg, ctf, noise, z_noise: {
-                    "image": self.generate(z, euler_deg, ctf, noise, z_noise)
-                },
-                {
-                    "z": (z, f32),
-                    "euler_deg": (angles, f32),
-                    "ctf": (ctf, f32),
-                    "noise": ((None, n, n), f32),
-                    "z_noise": ((None, self.settings.noise_latent_dim), f32),
-                },
-            ),
+            "encode": Endpoint(lambda **batch: self.encode(batch), {"image": image, "ctf": ctf}),
+            "density": Endpoint(lambda z: {"density": self.density(z)}, {"z": z}),
+            "project": Endpoint(lambda **given: {"image": self.project(**given)}, seen),
+            "generate": Endpoint(lambda **given: {"image": self.generate(**given)}, {**seen, **noise}),
         }
 
     def preview(self, batch: dict) -> dict:
@@ -370,7 +360,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         count = min(8, int(batch["image"].shape[0]))
         batch = {name: np.asarray(value)[:count] for name, value in batch.items()}
         rng = np.random.default_rng(0)
-        mean = ops.convert_to_numpy(self.encode(batch["image"], batch["ctf"])["z_mean"])
+        mean = ops.convert_to_numpy(self.encode(batch)["z_mean"])
         angles = np.stack([rng.uniform(0, 360, count), np.degrees(np.arccos(rng.uniform(-1, 1, count))),
                            rng.uniform(0, 360, count)], axis=-1).astype("float32")  # fmt: skip
         clean = ops.convert_to_numpy(self.project(mean, angles, batch["ctf"]))
@@ -379,16 +369,13 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         noisy = ops.convert_to_numpy(self.generate(mean, angles, batch["ctf"], noise, z_noise))
         picked = mean[np.linspace(0, count - 1, min(3, count)).astype(int)]
         maps = ops.convert_to_numpy(self.density(picked))
-        middle = self.box // 2
         return {
-            "images": {
-                "real": batch["image"][..., 0],
-                "generated": noisy[..., 0],
-                "projected": clean[..., 0],
-            },
-            "slices": np.stack([maps[:, middle], maps[:, :, middle], maps[:, :, :, middle]], axis=1),
-            "maps": maps,
-            "latents": mean,
+            "images-real": Images(batch["image"][..., 0]),
+            "images-generated": Images(noisy[..., 0]),
+            "images-projected": Images(clean[..., 0]),
+            "slices": Images(np.concatenate([central_slices(each) for each in maps]), 3),
+            "maps": Maps(maps),
+            "latents": Table(mean),
         }
 
 
