@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from keras import ops
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
+from zoo.files import whole_file, whole_path
 
 
 def write_results(model, info, folder: str | Path, batch_size: int) -> list[str]:
@@ -126,7 +126,7 @@ def _write_fsc(model, folder: Path) -> None:
     curves = ops.convert_to_numpy(model.fsc)[:, 1:]
     shells = np.arange(1, curves.shape[1] + 1)
     frequency = shells / (model.box * model.voxel_size_angstrom)
-    with open(folder / "fsc.csv", "w", newline="", encoding="utf-8") as file:
+    with whole_file(folder / "fsc.csv", "w", newline="") as file:
         writer = csv.writer(file)
         names = [f"class_{k + 1}" for k in range(model.classes)]
         writer.writerow(["shell", "frequency_per_angstrom", *names])
@@ -139,9 +139,8 @@ def _write_fsc(model, folder: Path) -> None:
     axes.axhline(0.143, color="grey", linewidth=0.8)
     axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC of the half sets", ylim=(-0.1, 1.02))
     axes.legend()
-    partial = folder / f".{os.getpid()}.fsc.png"
-    figure.savefig(partial, dpi=150)
-    os.replace(partial, folder / "fsc.png")
+    with whole_path(folder / "fsc.png") as partial:
+        figure.savefig(partial, format="png", dpi=150)
 
 
 def _write_bare(path: Path, order: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:
