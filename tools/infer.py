@@ -114,7 +114,7 @@ def cluster(
     from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
     from zoo.analysis.selection import open_source
     from zoo.analysis.truth import read_truths, truth_folder
-    from zoo.files import folder_written_whole
+    from zoo.files import whole_folder
     from zoo.serving.open_model import open_data_of, open_model
 
     settings = ClusterSettings(
@@ -127,7 +127,7 @@ def cluster(
         random_state=seed,
         assign_all=assign_all,
     )
-    with folder_written_whole(out, CLUSTERS, overwrite) as partial:
+    with whole_folder(out, CLUSTERS, overwrite) as partial:
         info = open_data_of(folder, data)
         settings.check(info.count)
         table = None if no_selections else open_source(info, source)
@@ -174,12 +174,12 @@ def maps(
 ) -> None:
     """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
     from zoo.analysis.map_folder import SERIES, choose_series, write_series
-    from zoo.files import folder_written_whole
+    from zoo.files import whole_folder
     from zoo.serving.open_model import open_data_of, open_model
 
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
-    with folder_written_whole(out, SERIES, overwrite) as partial:
+    with whole_folder(out, SERIES, overwrite) as partial:
         model = open_model(folder)
         if latents is None and clusters is None:
             latents = _encode(model, open_data_of(folder, data), batch_size)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.files import atomic_path
 from zoo.errors import ZooError
+from zoo.files import whole_path
 
 ARRAYS = {
     "z_mean": np.float32,
@@ -51,7 +51,7 @@ class Latents:
     def save(self, path) -> None:
         """Write all columns to one compressed ``.npz``, whole or not at all."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        with atomic_path(path) as partial, open(partial, "wb") as file:
+        with whole_path(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **columns, **self.extra)
 
     @classmethod

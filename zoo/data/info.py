@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.parts import write_json
 from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS
 from zoo.errors import ZooError
+from zoo.files import write_json
 
 INFO_NAME = "info.json"
 TABLE_NAME = "table.npz"

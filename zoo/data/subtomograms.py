@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.files import existing_file
 from zoo.data.formats.mrc import read_header
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import clear_leftovers, whole_file
 
 FORMAT = 1
 _NAME = re.compile(r"^step-(\d{8,})\.npz$")
@@ -86,7 +86,10 @@ def digest(checkpoint: Checkpoint) -> str:
 
 
 def write(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write a checkpoint so that ``path`` is either the whole file or not there."""
+    """Write a checkpoint so that ``path`` (RUN/checkpoints/step-N.npz) is either the whole file or not there.
+
+    Raises ZooError with one line that names the file and the run where the disk is full.
+    """
     path = Path(path)
     names = list(checkpoint.arrays)
     meta = {
@@ -99,15 +102,9 @@ def write(checkpoint: Checkpoint, path: str | Path) -> None:
     }
     members = {f"v{i:05d}": _storable(checkpoint.arrays[name]) for i, name in enumerate(names)}
     members[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    run = path.absolute().parent.parent
+    with whole_file(path, then=f"continue with: zoo-train --resume {run}") as file:
+        np.savez(file, **members)
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -158,12 +155,11 @@ def latest(folder: str | Path) -> Path | None:
 
 
 def prune(folder: str | Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints and whatever a killed writer left."""
+    """Remove all but the newest ``keep`` checkpoints and what killed writers left."""
     folder = Path(folder)
     for step in steps_in(folder)[:-keep]:
         path_for(folder, step).unlink(missing_ok=True)
-    for leftover in folder.glob(".step-*.npz.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    clear_leftovers(folder)
 
 
 def save(engine, path: str | Path, config_hash: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from importlib import metadata
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.files import write_json
 
 CONFIG = "config.json"
 FORMAT = 1
@@ -81,12 +81,7 @@ class RunFolder:
 
     def write_config(self) -> None:
         """Write ``config.json`` atomically."""
-        temporary = self.path / f".{CONFIG}.{os.getpid()}.tmp"
-        try:
-            temporary.write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path / CONFIG)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(self.path / CONFIG, self.config, indent=2)
 
     def config_hash(self) -> str:
         """SHA-256 of what determines the numbers of a step, as 16 hex digits."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from zoo.errors import ZooError
-from zoo.files import folder_written_whole
+from zoo.files import whole_folder
 from zoo.models.capabilities import Encodes, verbs_of
 from zoo.serving.seeded import seeded
 
@@ -31,7 +31,7 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
             f"a SavedModel is written by TensorFlow, but Keras runs on {backend}; weights are "
             "the same on both, so export the same run with KERAS_BACKEND=tensorflow"
         )
-    with folder_written_whole(target, "saved_model.pb", overwrite) as partial:
+    with whole_folder(target, "saved_model.pb", overwrite) as partial:
         endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
         _write_metadata(model, endpoints, partial)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.files import whole_folder
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.draw import draw_columns, draw_noise
-from zoo.simulate.folder import whole_folder
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 
@@ -56,7 +56,7 @@ def simulate_particles(
     from zoo.data.particles import write_particles
 
     out = Path(os.path.abspath(out))
-    with whole_folder(out, "particles.star", overwrite) as work:
+    with whole_folder(out, "particles.star", overwrite, keep_others=True) as work:
         calibration = calibrate(classes, settings)
         maps = classes.maps * np.array(calibration.scales, np.float32)[:, None, None, None]
         box, voxel = classes.box, classes.voxel_size_angstrom

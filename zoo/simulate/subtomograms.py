@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import whole_folder
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.folder import whole_folder
 from zoo.simulate.imaging import Calibration, calibrate, make_imager
 from zoo.simulate.poses import draw_poses, principal_axis, turn_onto
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
@@ -53,7 +53,7 @@ def simulate_subtomograms(
     out = Path(os.path.abspath(out))
     if records is not None:
         _require_free(Path(records), overwrite)
-    with whole_folder(out, _STAR, overwrite) as work:
+    with whole_folder(out, _STAR, overwrite, keep_others=True) as work:
         table = draw_table(classes, work, settings)
         poses = euler_matrices(table.euler_deg())
         origins = table.shift_angstrom() / classes.voxel_size_angstrom

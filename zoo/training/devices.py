@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
+from zoo import slurm
 from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.training import slurm
 
 CHOICES = ("auto", "one", "mirrored", "multiworker")
 
@@ -91,7 +91,7 @@ def _pick_tensorflow(choice: str) -> Devices:
 def _worker_count() -> int:
     if os.environ.get("TF_CONFIG"):
         return len(_tf_config()["cluster"].get("worker", ())) + len(_tf_config()["cluster"].get("chief", ()))
-    return int(os.environ["SLURM_STEP_NUM_TASKS"]) if slurm.in_slurm_step(os.environ) else 1
+    return slurm.tasks_in_step(os.environ)
 
 
 def _tf_config() -> dict:
@@ -128,7 +128,7 @@ def _take_one_gpu(tf) -> None:
     tasks_here = max(slurm.expand_tasks_per_node(os.environ["SLURM_STEP_TASKS_PER_NODE"]))
     gpus = tf.config.list_physical_devices("GPU")
     if tasks_here > 1 and len(gpus) >= tasks_here:
-        tf.config.set_visible_devices(gpus[int(os.environ["SLURM_LOCALID"])], "GPU")
+        tf.config.set_visible_devices(gpus[slurm.local_task(os.environ)], "GPU")
 
 
 def _let_gpu_memory_grow(tf) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import keras
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
+from zoo.files import whole_path
 from zoo.models.base import StartsFromMaps
 from zoo.runs import checkpoint, data_source
 from zoo.runs.run_folder import RunFolder, check_free, free_path
@@ -190,12 +190,9 @@ def _write_results(model, run: RunFolder, info, progress: Progress) -> None:
 
 
 def _save_model(model, run: RunFolder) -> None:
-    temporary = run.path / f".{os.getpid()}.{run.model_file.name}"
-    try:
+    then = f"finish with: zoo-train --resume {run.path}"
+    with whole_path(run.model_file, ending=".keras", then=then) as temporary:
         model.save(temporary)
-        os.replace(temporary, run.model_file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _export(model, run: RunFolder, progress: Progress) -> None:

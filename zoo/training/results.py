@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import whole_file, whole_path
 from zoo.models.outcome import Results
 
 
@@ -99,7 +100,7 @@ def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Pa
     names, values = list(curves), np.stack(list(curves.values()))[:, 1:]
     shells = np.arange(1, values.shape[1] + 1)
     frequency = shells / edge_angstrom
-    with open(folder / "fsc.csv", "w", newline="", encoding="utf-8") as file:
+    with whole_file(folder / "fsc.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["shell", "frequency_per_angstrom", *names])
         for shell, where, row in zip(shells, frequency, values.T, strict=True):
@@ -111,7 +112,8 @@ def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Pa
     axes.axhline(0.143, color="grey", linewidth=0.8)
     axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC of the half sets", ylim=(-0.1, 1.02))
     axes.legend()
-    figure.savefig(folder / "fsc.png", dpi=150)
+    with whole_path(folder / "fsc.png") as partial:
+        figure.savefig(partial, format="png", dpi=150)
 
 
 def _write_bare(path: Path, order: dict[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> None:

@@ -9,8 +9,9 @@ import shlex
 import pandas as pd
 import starfile
 
-from zoo.data.files import atomic_path, existing_file
 from zoo.errors import ZooError
+from zoo.files import whole_path
+from zoo.input_files import existing_file
 
 _ROOT_COMMENT = "# zoo: image names are relative to "
 _VERSION_COMMENT = re.compile(r"#\s*version\s+\d+")
@@ -47,7 +48,7 @@ def write_star_blocks(
     for name, block in blocks.items():
         text = starfile.to_string({name: block}, na_rep="nan")
         parts.append("\n".join([*version, "", text[text.index("data_") :].rstrip(), ""]))
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write("\n".join([*head, "", *parts]).lstrip("\n"))
 
 

@@ -24,9 +24,9 @@ from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
 from zoo.data.packing.worker_pool import available_cpus, run_tasks
 from zoo.data.packing.write_info import make_info, save_table
 from zoo.data.particles import read_particles
-from zoo.data.parts import remove_abandoned
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
+from zoo.files import clear_leftovers
 
 _CONTRAST_BYTES = 128 << 20
 _SMALL_BYTES = 64 << 20
@@ -112,6 +112,8 @@ def pack_table(
         _remove_abandoned(out)
         state = PackState.open(out, plan)
         if state.finished:
+            # A run that was killed just after its last file has left its markers.
+            shutil.rmtree(state.folder, ignore_errors=True)
             return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
         contrast = state.contrast or _find_contrast(reader, plan.settings)
         state.begin(contrast)
@@ -220,7 +222,7 @@ def _folder_begun(out: Path, share: WorkerShare):
 def _remove_abandoned(out: Path, pids: set[int] | None = None) -> None:
     """Remove temporary shards and temporary markers that nobody writes any more."""
     for folder in (out, PackState.folder_in(out)):
-        remove_abandoned(folder, pids)
+        clear_leftovers(folder, pids)
 
 
 def _require_space(out: Path, plan: PackPlan, todo: list[int]) -> None:

@@ -17,11 +17,11 @@ from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, DatasetInfo
 from zoo.data.packing.partition import packing_order, shard_bounds, shard_names
 from zoo.data.packing.shards import PackSettings
-from zoo.data.parts import write_json
 from zoo.data.records.particle_record import record_bytes
 from zoo.data.records.subtomogram_record import WEDGE_DTYPE
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
+from zoo.files import write_json
 
 _STATE_FOLDER = ".packing"
 _PLAN_NAME = "plan.json"
@@ -80,9 +80,7 @@ def make_plan(table: ParticleTable, reader: ImageReader | VolumeReader, settings
         )
     if os.sep in settings.name or settings.name.startswith("."):
         raise ZooError(f"--name {settings.name!r}: expected a plain file name, no {os.sep}, no leading dot")
-    bounds = shard_bounds(
-        len(table), bytes_per_record(table, settings), settings.shard_size_mb * 1_000_000
-    )
+    bounds = shard_bounds(len(table), bytes_per_record(table, settings), settings.shard_size_mb * 1_000_000)
     return PackPlan(
         table=table,
         order=packing_order(len(table), settings.seed),

@@ -16,10 +16,10 @@ from zoo.data.packing.normalise import background_mask, default_radius, normalis
 from zoo.data.packing.resample import METHODS as RESAMPLINGS
 from zoo.data.packing.resample import resample
 from zoo.data.packing.worker_pool import count_done
-from zoo.data.parts import whole_file, write_json
 from zoo.data.records.particle_record import IMAGE_DTYPES, encode_particles, frame_record
 from zoo.data.records.subtomogram_record import volume_features
 from zoo.errors import ZooError
+from zoo.files import whole_file, write_json
 
 _CHUNK_BYTES = 16 << 20
 _WRITE_RECORDS = 64

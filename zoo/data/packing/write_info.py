@@ -13,8 +13,8 @@ import numpy as np
 
 from zoo.data.info import DatasetInfo, ShardInfo
 from zoo.data.packing.plan import PackPlan
-from zoo.data.parts import whole_file
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, ParticleTable
+from zoo.files import whole_file
 
 
 def save_table(table: ParticleTable, path: Path) -> int:
