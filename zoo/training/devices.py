@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from zoo import slurm
-from zoo.data.records import batches
+from zoo.data.records import batches, split
 from zoo.errors import ZooError
 
 CHOICES = ("auto", "one", "mirrored", "multiworker")
@@ -162,30 +162,36 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: int) -> Iterator[Any]:
+def batches_for(
+    devices: Devices, info, batch_size: int, seed: int, start_step: int, held_back: float | None = None
+) -> Iterator[Any]:
     """Endless training batches from ``start_step`` on, shared out over the devices.
 
     ``batch_size`` is that of a whole step. Every replica sees consecutive rows of the batch that
-    one device would see, so the number of devices does not change what is learned from. Raises
-    ZooError where the batch cannot be split evenly.
+    one device would see, so the number of devices does not change what is learned from. With ``held_back``,
+    a share of the records, batches say which of them are kept for validation (`zoo.data.records.split`).
+    Raises ZooError where the batch cannot be split evenly.
     """
     if batch_size % devices.replicas:
         raise ZooError(
             f"--batch-size {batch_size} cannot be split over {devices.replicas} devices; "
             f"give a multiple of {devices.replicas}"
         )
+
+    def with_split(stream):
+        return stream if held_back is None else split.marked(stream, seed, held_back)
+
     if keras.backend.backend() != "tensorflow":
-        return batches.training_batches(info, batch_size, seed, start_step)
+        return with_split(iter(batches.training_batches(info, batch_size, seed, start_step)))
     stream = batches.pipeline_of(info)
 
     if devices.strategy is None:
-        return iter(stream(info, batch_size, seed, start_step))
+        return iter(with_split(stream(info, batch_size, seed, start_step)))
 
     def pipeline(context):
         workers = context.num_input_pipelines
-        batches = stream(
-            info, batch_size // workers, seed, start_step, worker=(context.input_pipeline_id, workers)
-        )
-        return batches.rebatch(batch_size // devices.replicas, drop_remainder=True)
+        worker = (context.input_pipeline_id, workers)
+        mine = with_split(stream(info, batch_size // workers, seed, start_step, worker=worker))
+        return mine.rebatch(batch_size // devices.replicas, drop_remainder=True)
 
     return iter(devices.strategy.distribute_datasets_from_function(pipeline))

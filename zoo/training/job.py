@@ -19,6 +19,7 @@ from zoo.training.allocator import keep_freed_memory
 from zoo.training.devices import Devices, batches_for, pick_devices
 from zoo.training.given_maps import set_given_maps
 from zoo.training.judge import Judge
+from zoo.training.learner import Learner, make_learner
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
 from zoo.training.settings import TrainSettings
@@ -43,25 +44,26 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
         raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
 
     _set_precision(config["mixed_precision"])
-    model, engine = _build(config, info, devices)
-    taken = [] if done else _start(model, config, devices)
+    learner = make_learner(config, info, devices)
+    engine = learner.engine
+    taken = [] if done else _start(learner.model, config, devices)
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
         run = RunFolder.create(run.path, config, options.overwrite)
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
-    _introduce(progress, run, info, devices, model, done)
+    _introduce(progress, run, info, devices, learner.model, done)
     for line in taken:
         progress.say(line)
     if done < plan.steps:
-        signal_number = _run_loop(engine, model, run, plan, info, devices, progress, done)
+        signal_number = _run_loop(learner, run, plan, info, devices, progress, done)
         if signal_number:
             progress.say(
                 f"stopped after step {engine.step_index}; continue with: zoo-train --resume {run.path}"
             )
             return run, 128 + signal_number
-    _finish(model, engine, run, info, devices, progress)
+    _finish(learner, run, info, devices, progress)
     return run, 0
 
 
@@ -95,25 +97,6 @@ def _set_precision(mixed: bool) -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
-def _build(config: dict[str, Any], info, devices: Devices):
-    from zoo.engines.choose import get_engine
-    from zoo.registry import create_model
-
-    # Initial weights are drawn from Keras' global generator.
-    keras.utils.set_random_seed(config["seed"])
-    with devices.scope():
-        model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
-        model.compile()
-        engine = get_engine(
-            model,
-            seed=config["seed"],
-            strategy=devices.strategy,
-            global_batch=config["batch_size"],
-            examples=info.count,
-        )
-    return model, engine
-
-
 def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
     """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
     with devices.scope():
@@ -136,10 +119,11 @@ def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model
     progress.say(f"run: {run.path}" + (f", continued after step {done}" if done else ""))
 
 
-def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
-    batches = batches_for(devices, info, run.config["batch_size"], run.config["seed"], done)
-    preview = _preview_function(model, info, devices) if plan.sample_every else None
-    loop = Loop(engine, run, plan, devices, preview, info.voxel_size_angstrom)
+def _run_loop(learner: Learner, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
+    config = run.config
+    batches = batches_for(devices, info, config["batch_size"], config["seed"], done, learner.held_back)
+    preview = _preview_function(learner.house, info, devices) if plan.sample_every else None
+    loop = Loop(learner.engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":
         return loop.run_steps(batches, progress)
     from zoo.data.records.particle_pipeline import readable_errors
@@ -161,17 +145,19 @@ def _preview_function(model, info, devices: Devices):
     return preview
 
 
-def _finish(model, engine, run: RunFolder, info, devices: Devices, progress: Progress) -> None:
+def _finish(learner: Learner, run: RunFolder, info, devices: Devices, progress: Progress) -> None:
     """Write ``model.keras`` and ``export/1`` (the chief), and wait for each other (all)."""
-    state = checkpoint.collect(engine, run.config_hash())
+    state = checkpoint.collect(learner.engine, run.config_hash())
     if devices.is_chief:
         if devices.strategy is not None:
             # A model made under a strategy is tied to its devices: write an untied twin.
-            model, twin = _build(run.config, info, Devices("export"))
-            checkpoint.apply(state, twin)
-        _save_model(model, run)
-        _export(model, run, progress)
-        _write_results(model, run, info, progress)
+            learner = make_learner(run.config, info, Devices("export"))
+            checkpoint.apply(state, learner.engine)
+        if learner.supervision is not None and (line := learner.supervision.take_best()):
+            progress.say(line)
+        _save_model(learner.model, run)
+        _export(learner.house, run, progress)
+        _write_results(learner.house, run, info, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 
@@ -196,10 +182,10 @@ def _save_model(model, run: RunFolder) -> None:
 
 
 def _export(model, run: RunFolder, progress: Progress) -> None:
+    if not model.endpoints():
+        return
     if keras.backend.backend() != "tensorflow":
         progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
-        return
-    if not model.endpoints():
         return
     from zoo.serving.export import export_model
 
