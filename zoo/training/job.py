@@ -99,10 +99,10 @@ def _build(config: dict[str, Any], info, devices: Devices):
     from zoo.engines.choose import get_engine
     from zoo.registry import create_model
 
-    # Initial weights are drawn from Keras' global generator.
-    keras.utils.set_random_seed(config["seed"])
     with devices.scope():
-        model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
+        model = create_model(
+            config["model"], info, config["preset"], config["seed"], **config["hyperparameters"]
+        )
         model.compile()
         engine = get_engine(
             model,
