@@ -105,7 +105,6 @@ class EpochModel(ZooModel):
     """
 
     learns: ClassVar[str] = "epochs"
-    default_epochs: ClassVar[int] = 20
     on_host: ClassVar[bool] = False  # e_step takes and gives NumPy arrays, and is not traced
     sums: dict[str, Any]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from zoo.config import LearningConfig
 from zoo.errors import ZooError
 from zoo.models.base import ZooModel
 from zoo.models.preview import Images, Maps
@@ -17,60 +17,40 @@ from zoo.models.preview import Images, Maps
 HELD_BACK = "is_validation"  # feature of a batch: 1 for records that are never learned from
 
 
-@dataclass(frozen=True)
-class LearningSettings:
-    """How a `SupervisedModel` learns; the part that a plain Keras model leaves to the zoo comes first.
+def make_optimizer(learning: LearningConfig) -> keras.optimizers.Optimizer:
+    """Adam with the schedule and the clipping of a configuration."""
+    return keras.optimizers.Adam(
+        _rate(learning), learning.beta_1, learning.beta_2, global_clipnorm=learning.clip_norm or None
+    )
 
-    ``patience`` counts validations (one after each pass through the records) without a better loss; 0: all
-    steps are made. ``class_weights`` "balanced" weighs a record with count / (classes · count of its class).
-    """
 
-    validation_fraction: float = 0.1
-    patience: int = 20
-    class_weights: str = "none"
-    learning_rate: float = 1e-3
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    schedule: str = "constant"
-    decay_steps: int = 1000
-    decay_rate: float = 0.96
-    warmup_steps: int = 0
-    clip_norm: float = 0.0
-
-    def optimizer(self) -> keras.optimizers.Optimizer:
-        """Adam with the schedule and the clipping of the settings."""
-        return keras.optimizers.Adam(
-            self._rate(), self.beta_1, self.beta_2, global_clipnorm=self.clip_norm or None
+def _rate(learning: LearningConfig):
+    rate, schedules = learning.learning_rate, keras.optimizers.schedules
+    if learning.schedule == "exponential":
+        return schedules.ExponentialDecay(rate, learning.decay_steps, learning.decay_rate)
+    if learning.schedule == "cosine" and learning.warmup_steps:
+        return schedules.CosineDecay(
+            0.0, learning.decay_steps, warmup_target=rate, warmup_steps=learning.warmup_steps
         )
-
-    def _rate(self):
-        schedules = keras.optimizers.schedules
-        if self.schedule == "exponential":
-            return schedules.ExponentialDecay(self.learning_rate, self.decay_steps, self.decay_rate)
-        if self.schedule == "cosine":
-            return schedules.CosineDecay(
-                0.0 if self.warmup_steps else self.learning_rate,
-                self.decay_steps,
-                warmup_target=self.learning_rate if self.warmup_steps else None,
-                warmup_steps=self.warmup_steps,
-            )
-        return self.learning_rate
+    if learning.schedule == "cosine":
+        return schedules.CosineDecay(rate, learning.decay_steps)
+    return rate
 
 
 class SupervisedModel(ZooModel):
     """A zoo model with one loss: ``call(batch)`` predicts the feature that ``target`` names.
 
     A subclass gives ``call``, ``make_loss`` and, where Adam will not do, ``make_optimizer``; ``learning``
-    holds its `LearningSettings`.
+    holds its `LearningConfig`.
     """
 
     learns: ClassVar[str] = "loss"
     target: str = ""
-    learning: LearningSettings = LearningSettings()
+    learning: LearningConfig = LearningConfig()
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of a new model."""
-        return self.learning.optimizer()
+        return make_optimizer(self.learning)
 
     def make_loss(self) -> Any:
         """A Keras loss; the mean squared error by default."""
@@ -98,7 +78,7 @@ class Supervision:
         self,
         model: keras.Model,
         target: str,
-        learning: LearningSettings,
+        learning: LearningConfig,
         class_weights: np.ndarray | None = None,
         seed: int = 0,
     ):

@@ -134,7 +134,7 @@ def load_finished(path, model_name=None):
     from zoo.runs.run_folder import RunFolder
 
     run = RunFolder.open(path, model_name)
-    get_entry(run.config["model"])  # imports the class, so that Keras knows it
+    get_entry(run.config["model"]).cls  # noqa: B018 - imported, so that Keras knows it
     if not run.model_file.is_file():
         raise ZooError(
             f"{path}: has no {run.model_file.name} yet; let the run finish with zoo-train --resume {path}"

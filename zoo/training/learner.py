@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from zoo.config import LearningConfig
 from zoo.data.records import batches, split
 from zoo.engines.protocol import Engine
 from zoo.errors import ZooError
 from zoo.models.base import ZooModel
-from zoo.models.supervised import LearningSettings, PlainModel, Supervision, balanced_weights
+from zoo.models.supervised import PlainModel, Supervision, balanced_weights
 from zoo.training.devices import Devices
 
 
@@ -42,11 +43,11 @@ def make_learner(config: Mapping[str, Any], info, devices: Devices) -> Learner:
     from zoo.engines.choose import get_engine
     from zoo.registry import create_model
 
-    # Initial weights are drawn from Keras' global generator.
-    keras.utils.set_random_seed(config["seed"])
     asked = {"seed": config["seed"], "strategy": devices.strategy, "global_batch": config["batch_size"]}
     with devices.scope():
-        model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
+        model = create_model(
+            config["model"], info, config["preset"], config["seed"], **config["hyperparameters"]
+        )
         if isinstance(model, ZooModel):
             model.compile()
         if isinstance(model, ZooModel) and model.learns != "loss":
@@ -73,9 +74,9 @@ def _supervision(model: keras.Model, config: Mapping[str, Any], info) -> Supervi
     if isinstance(model, ZooModel):
         learning, target = model.learning, model.target
     else:
-        known = {field.name for field in fields(LearningSettings)}
+        known = LearningConfig.settings()
         given = {key: value for key, value in config["hyperparameters"].items() if key in known}
-        learning, target = LearningSettings(**given), vars(type(model)).get("target", "")
+        learning, target = LearningConfig(**given), vars(type(model)).get("target", "")
         if not model.compiled or model.optimizer is None:
             advice = "call compile(optimizer=…, loss=…) at the end of __init__"
             raise ZooError(f"{config['model']}: is not compiled; {advice}")

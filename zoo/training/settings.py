@@ -66,14 +66,15 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     preset = resolve_preset(settings.model, settings.preset)
     overrides = resolve_overrides(settings.model, settings.overrides, settings.config_file)
     hyperparameters = {**entry.presets[preset], **overrides}
+    kind = next(iter(entry.takes.values()))
     wanted_box = hyperparameters.get("box") if settings.data is None else overrides.get("box")
-    if settings.data is None and entry.input_kind == "subtomograms":
+    if settings.data is None and kind == "subtomograms":
         raise ZooError(f"{settings.model} needs subtomograms: name a folder made by zoo-pack with --data")
     info = data_source.open_data(settings.data, wanted_box)
-    if entry.input_kind in data_source.KINDS and info.kind != entry.input_kind:
+    if kind in data_source.KINDS and info.kind != kind:
         raise ZooError(
             f"{info.path}: holds {data_source.KINDS[info.kind]}, but {settings.model} is trained on "
-            f"{data_source.KINDS[entry.input_kind]}; choose another data set or model"
+            f"{data_source.KINDS[kind]}; choose another data set or model"
         )
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
@@ -82,6 +83,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     batch_size = _first(settings.batch_size, hyperparameters.get("batch_size"), BATCH_SIZE)
     if "batch_size" in hyperparameters:
         hyperparameters["batch_size"] = batch_size
+    hyperparameters = entry.config.of(hyperparameters, settings.model).values()
     config = {
         "model": settings.model,
         "preset": preset,
@@ -148,12 +150,12 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
 def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
     """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
-    if entry.cls.learns != "epochs":
+    if entry.learns != "epochs":
         if settings.epochs is not None:
             _refuse_epochs(entry.name)
         return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}
     _refuse_steps(settings, entry.name)
-    epochs = _first(settings.epochs, entry.cls.default_epochs)
+    epochs = _first(settings.epochs, entry.config.default_epochs)
     if epochs < 1:
         raise ZooError(f"--epochs {epochs}: expected 1 or more")
     steps_per_epoch = -(-count // max(batch_size, 1))

@@ -12,7 +12,7 @@ from zoo.models.endpoint import Endpoint, Input
 from zoo.models.faml import config as settings
 from zoo.models.faml import figures
 from zoo.models.faml.found import results_of
-from zoo.models.faml.update import AverageUpdate
+from zoo.models.faml.update import AverageUpdate, fading
 from zoo.models.preview import Curve, Maps
 from zoo.ops import fourier
 from zoo.ops.matching import expectation, maximisation, posteriors, view_coverage, voronoi
@@ -39,15 +39,10 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
 
     def __init__(self, voxel_size_angstrom=10.0, seed=0, name=None, **config):
         super().__init__(name=name, seed=seed)
-        defaults = settings.PRESETS["default"]
-        unknown = sorted(set(config) - set(defaults))
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no setting called {', '.join(unknown)}")
-        self.config = settings.checked(
-            {**defaults, **config, "voxel_size_angstrom": float(voxel_size_angstrom)}
-        )
+        config["voxel_size_angstrom"] = voxel_size_angstrom
+        self.config = settings.FamlConfig.of(config, type(self).__name__).resolved()
         self.box, self.classes = self.config["box"], self.config["classes"]
-        self.voxel_size_angstrom = float(voxel_size_angstrom)
+        self.voxel_size_angstrom = self.config["voxel_size_angstrom"]
         self.ball = HalfBall(self.box, self.config["max_radius"])
         self.update = AverageUpdate(self.ball, self.config)
         self.match_settings = MatchSettings(
@@ -142,7 +137,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             density = ops.convert_to_tensor(self.density)
             prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
             epoch = ops.cast(ops.convert_to_tensor(self.iteration), "float32")
-            left = settings.fading(epoch, self.config["coverage_epochs"])
+            left = fading(epoch, self.config["coverage_epochs"])
             prepared["coverage"] = self.config["coverage"] * left
         return prepared
 

@@ -28,6 +28,7 @@ class FourierGenerator(Float32Layer):
     density's transform is made of, and the rest as Sitzmann et al. 2020 do. ``shell_amplitude``
     multiplies the output by a trainable amplitude per shell (the transform of a particle falls by
     two orders of magnitude from the centre to Nyquist). ``film_layers`` is "one" or "all".
+    ``seed`` fixes the initial weights.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FourierGenerator(Float32Layer):
         shell_amplitude: bool = False,
         film_layers: str = "one",
         mapping_width: int = 64,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,31 +59,38 @@ class FourierGenerator(Float32Layer):
         self.shell_amplitude = shell_amplitude
         self.film_layers = film_layers
         self.mapping_width = mapping_width
+        self.seed = seed
 
     def build(self, *shapes, **named_shapes):
         width = self.width
         thesis = self.initialisation == "thesis"
         self.omega = 30.0 if thesis else 1.0
-        small = keras.initializers.RandomUniform(-1.0 / 128.0, 1.0 / 128.0, seed=101)
+        small = keras.initializers.RandomUniform(-1.0 / 128.0, 1.0 / 128.0, seed=self.seed + 101)
         bound = math.sqrt(6.0 / width)
-        spread = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=102)
-        first = small if thesis else _ball_positions(self.box)
+        spread = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=self.seed + 102)
+        first = small if thesis else _ball_positions(self.box, self.seed)
         self.first_kernel = self.add_weight(name="first_kernel", shape=(3, width), initializer=first)
-        phase = keras.initializers.RandomUniform(-math.pi, math.pi, seed=103)
+        phase = keras.initializers.RandomUniform(-math.pi, math.pi, seed=self.seed + 103)
         self.first_bias = self.add_weight(
             name="first_bias", shape=(width,), initializer=small if thesis else phase
         )
         self.kernels, self.biases = [], []
         for i in range(self.hidden_layers):
-            kernel = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=110 + i)
-            bias = small if thesis else keras.initializers.RandomUniform(-1.0, 1.0, seed=120 + i)
+            kernel = (
+                small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=self.seed + 110 + i)
+            )
+            bias = small if thesis else keras.initializers.RandomUniform(-1.0, 1.0, seed=self.seed + 120 + i)
             self.kernels.append(self.add_weight(name=f"kernel_{i}", shape=(width, width), initializer=kernel))
             self.biases.append(self.add_weight(name=f"bias_{i}", shape=(width,), initializer=bias))
-        last = spread if thesis else keras.initializers.RandomUniform(-0.3 * bound, 0.3 * bound, seed=104)
+        last = (
+            spread
+            if thesis
+            else keras.initializers.RandomUniform(-0.3 * bound, 0.3 * bound, seed=self.seed + 104)
+        )
         self.last_kernel = self.add_weight(name="last_kernel", shape=(width, 2), initializer=last)
         self.last_bias = self.add_weight(name="last_bias", shape=(2,), initializer="zeros")
         self.films = self.hidden_layers if self.film_layers == "all" else 1
-        he = keras.initializers.HeNormal(seed=105)
+        he = keras.initializers.HeNormal(seed=self.seed + 105)
         self.map_kernel = self.add_weight(
             name="map_kernel", shape=(self.latent_dim, self.mapping_width), initializer=he
         )
@@ -89,7 +98,9 @@ class FourierGenerator(Float32Layer):
         self.film_kernel = self.add_weight(
             name="film_kernel",
             shape=(self.mapping_width, self.films * 2 * width),
-            initializer=keras.initializers.RandomNormal(stddev=0.5 / math.sqrt(self.mapping_width), seed=106),
+            initializer=keras.initializers.RandomNormal(
+                stddev=0.5 / math.sqrt(self.mapping_width), seed=self.seed + 106
+            ),
         )
         self.film_bias = self.add_weight(
             name="film_bias", shape=(self.films * 2 * width,), initializer="zeros"
@@ -238,6 +249,7 @@ class FourierGenerator(Float32Layer):
             "shell_amplitude": self.shell_amplitude,
             "film_layers": self.film_layers,
             "mapping_width": self.mapping_width,
+            "seed": self.seed,
         }
 
 
@@ -254,11 +266,11 @@ def _in_upper_half(frequency):
     )
 
 
-def _ball_positions(box: int):
+def _ball_positions(box: int, seed: int):
     """Initialiser: columns are positions in pixels, uniform in a ball of 0.4 boxes."""
 
     def initialise(shape, dtype=None):
-        rng = np.random.default_rng(107)
+        rng = np.random.default_rng(seed + 107)
         direction = rng.normal(size=shape)
         direction /= np.linalg.norm(direction, axis=0)
         return ops.cast(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 import numpy as np
 from keras import ops
@@ -22,24 +20,16 @@ from zoo.models.vaegan3d.pose_search import PoseSearch
 from zoo.ops import fourier
 from zoo.ops.ctf import ctf_2d
 from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
-from zoo.registry import register
 
 
-@register(
-    "vaegan3d",
-    presets=PRESETS,
-    default_preset="tiny",
-    input_kind="particles",
-    summary="raw particles → latent clusters and a density map for any latent point; no poses, no reference",
-    paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
-)
 @keras.saving.register_keras_serializable("zoo")
 class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Generates):
     """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
 
-    Takes the values of `VAEGAN3DConfig` as keyword arguments. Batches are dicts with ``image``
-    ``(b, n, n, 1)`` (noise of variance about 1, particles bright), ``ctf`` and ``ctf_random`` ``(b, 9)`` and
-    ``pixel_size_angstrom`` ``(b,)``, as `zoo.data.records.particle_pipeline.particle_batches` yields them.
+    Takes the values of `VAEGAN3DConfig` as keyword arguments; ``seed`` fixes every initial weight. Batches
+    are dicts with ``image`` ``(b, n, n, 1)`` (noise of variance about 1, particles bright), ``ctf`` and
+    ``ctf_random`` ``(b, 9)`` and ``pixel_size_angstrom`` ``(b,)``, as
+    `zoo.data.records.particle_pipeline.particle_batches` yields them.
 
     Example::
 
@@ -49,32 +39,27 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         maps = model.density(np.zeros((1, model.latent_dim)))
     """
 
-    def __init__(self, name: str | None = None, **config):
-        unknown = sorted(
-            set(config)
-            - {field.name for field in dataclasses.fields(VAEGAN3DConfig)}
-            - {"trainable", "dtype"}
-        )
-        if unknown:
-            raise ZooError(f"vaegan3d has no hyperparameter called {unknown[0]!r}")
+    def __init__(self, name: str | None = None, seed: int = 0, **config):
         config = {k: v for k, v in config.items() if k not in ("trainable", "dtype")}
-        settings = VAEGAN3DConfig(**config)
-        super().__init__(name=name or "vaegan3d")
+        settings = VAEGAN3DConfig.of(config, "vaegan3d")
+        super().__init__(name=name or "vaegan3d", seed=seed)
         self.settings = settings
         self.box = settings.box
         self.voxel_size_angstrom = settings.voxel_size_angstrom
         self.latent_dim = settings.latent_dim
         self.players = ("critic",) * settings.critic_steps + ("encoder", "generator")
-        self.generator = self._new_generator("generator")
-        self.generator_average = self._new_generator("generator_average")
+        # Odd, so that no two seeds give the same; 0 for the seed 0.
+        initial = _SEED_STEP * self.seed % 2**31
+        self.generator = self._new_generator("generator", initial)
+        self.generator_average = self._new_generator("generator_average", initial)
         self.generator_average.trainable = False
         self.generator.build()
         self.generator_average.build()
         self.generator_average.set_weights(self.generator.get_weights())
-        self.critic = build_critic(settings)
-        self.encoder = build_encoder(settings)
-        self.camera = build_camera(settings)
-        self.noise_generator = build_noise_generator(settings)
+        self.critic = build_critic(settings, initial)
+        self.encoder = build_encoder(settings, initial)
+        self.camera = build_camera(settings, initial)
+        self.noise_generator = build_noise_generator(settings, initial)
         self.pose_search = None
         if settings.pose_search:
             self.pose_search = PoseSearch(
@@ -125,8 +110,8 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         return [f"weights of {', '.join(taken)}"]
 
     def get_config(self):
-        """The hyperparameters, as ``__init__`` takes them."""
-        return {"name": self.name, **dataclasses.asdict(self.settings)}
+        """Seed and hyperparameters, as ``__init__`` takes them."""
+        return {"name": self.name, "seed": self.seed, **self.settings.values()}
 
     # -- what the players are -------------------------------------------------------------------
 
@@ -286,7 +271,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         for average, value in zip(self.generator_average.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * value)
 
-    def _new_generator(self, name):
+    def _new_generator(self, name, seed):
         s = self.settings
         return FourierGenerator(
             s.box,
@@ -297,6 +282,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
             coordinate_grid=s.coordinate_grid,
             shell_amplitude=s.shell_amplitude,
             film_layers=s.film_layers,
+            seed=seed,
             name=name,
         )
 
@@ -379,5 +365,6 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         }
 
 
+_SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
 _NO_CTF = (0.0,) * 9
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)
