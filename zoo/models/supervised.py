@@ -14,6 +14,8 @@ from zoo.errors import ZooError
 from zoo.models.base import ZooModel
 from zoo.models.preview import Images, Maps
 
+# A checkpoint holds finite numbers only.
+_NOTHING_YET = float(np.finfo(np.float32).max)
 HELD_BACK = "is_validation"  # feature of a batch: 1 for records that are never learned from
 
 
@@ -88,7 +90,7 @@ class Supervision:
         self.player_optimizers = {"model": model.optimizer}
         own = isinstance(model, ZooModel)
         self.step_counter = model.step_counter if own else _variable((), "step", "int32")
-        self.best_loss = _variable((), "best_loss", value=np.inf)
+        self.best_loss = _variable((), "best_loss", value=_NOTHING_YET)
         self.stale = _variable((), "stale", "int32")
         self.best = [_variable(v.shape, f"best_{i}", v.dtype, v) for i, v in enumerate(self._kept())]
 
@@ -132,8 +134,10 @@ class Supervision:
                 f"{type(self.model).__name__}: predicts shape {tuple(prediction.shape[1:])}, but its target "
                 f"{self.target!r} has {tuple(expected.shape[1:])}; name another target"
             )
+        # One weight a record, also where the loss has a value for every pixel.
+        each = ops.reshape(weight, (-1,) + (1,) * (len(prediction.shape) - 1))
         return self.model.compute_loss(
-            x=batch, y=expected, y_pred=prediction, sample_weight=weight, training=training
+            x=batch, y=expected, y_pred=prediction, sample_weight=each, training=training
         )
 
     def weights_of(self, batch):
@@ -161,7 +165,7 @@ class Supervision:
     def take_best(self) -> str:
         """Put the best weights into the model; a line about it ("" where no validation was made)."""
         loss = float(ops.convert_to_numpy(self.best_loss))
-        if not np.isfinite(loss):
+        if loss >= _NOTHING_YET:
             return ""
         for kept, variable in zip(self.best, self._kept(), strict=True):
             variable.assign(kept)

@@ -21,6 +21,9 @@ from zoo.training.signals import StopRequest
 from zoo.training.tensorboard_log import TensorBoardLog
 
 
+VALIDATION = "validation_loss"  # a step that was validated is always logged
+
+
 @dataclass(frozen=True)
 class Plan:
     """How long a run is and how often it writes; all in steps (``keep`` in checkpoints)."""
@@ -71,7 +74,7 @@ class Loop:
                     progress.advance(step)
                     for notice in self.engine.notices():
                         progress.say(notice)
-                    if self._wants_log(step, start):
+                    if VALIDATION in logs or self._wants_log(step, start):
                         self._log(step, logs, metrics, board, progress)
                     signal_number = self.devices.agree(stop.signal_number)
                     ends = signal_number or self.engine.is_finished
