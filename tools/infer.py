@@ -56,7 +56,7 @@ def encode(
     from zoo.serving.open_model import open_data_of, open_model
 
     check_npz_name(out)
-    model, info = open_model(folder), open_data_of(folder, data)
+    model, info = open_model(folder, "encode"), open_data_of(folder, data)
     table = open_source(info, source) if star else None
     latents = _encode(model, info, batch_size)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
@@ -131,7 +131,7 @@ def cluster(
         info = open_data_of(folder, data)
         settings.check(info.count)
         table = None if no_selections else open_source(info, source)
-        model = open_model(folder)
+        model = open_model(folder, "encode", "density")
         truths = truth or truth_folder(source or info.source.get("path"))
         truths = (
             read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
@@ -180,7 +180,7 @@ def maps(
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
     with whole_folder(out, SERIES, overwrite) as partial:
-        model = open_model(folder)
+        model = open_model(folder, "density")
         if latents is None and clusters is None:
             latents = _encode(model, open_data_of(folder, data), batch_size)
             pca = pca or 10
@@ -209,6 +209,28 @@ def select(
     table = read_source(source or latents.source, latents.uid, latents.source_row)
     count = write_selection(table, latents.source_row[rows], out, {"zooCluster": cluster[rows]})
     print(f"wrote {out}: {count:,} of {len(table):,} particles")
+
+
+@app.command()
+def align(
+    folder: Run,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.star", help="The source file with poses and classes.")
+    ],
+    data: Data = None,
+    batch_size: BatchSize = 16,
+) -> None:
+    """Write the pose and class of every particle or subtomogram against what the run has learned."""
+    from zoo.analysis.columns import write_columns
+    from zoo.analysis.rows import rows_of
+    from zoo.models.outcome import pose_columns
+    from zoo.serving.open_model import open_data_of, open_model
+    from zoo_tools._progress import image_progress
+
+    model, info = open_model(folder, "align"), open_data_of(folder, data)
+    with image_progress("aligning") as show:
+        found = rows_of(model, "align", info, batch_size, progress=show)
+    print(write_columns(info, out, pose_columns(found)))
 
 
 def _encode(model, info, batch_size: int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,3 +24,21 @@ class Results:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     classes: np.ndarray | None = None
     lines: list[str] = field(default_factory=list)
+
+
+def pose_columns(found: Mapping[str, np.ndarray], half: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """RELION 3.1 columns of what `Aligns.align` says of n records; ``half`` (n,) holds half sets 1 and 2.
+
+    ``euler_deg`` (n, 3), ``origin_angstrom`` (n, 2 or 3), ``class`` (n,) from 0, ``posterior`` (n, k).
+    """
+    columns = {
+        name: np.asarray(found["euler_deg"])[:, i].astype(np.float64)
+        for i, name in enumerate(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
+    }
+    for i in range(found["origin_angstrom"].shape[1]):
+        columns[f"rlnOrigin{'XYZ'[i]}Angst"] = found["origin_angstrom"][:, i].astype(np.float64)
+    columns["rlnClassNumber"] = found["class"].astype(np.int64) + 1
+    columns["rlnMaxValueProbDistribution"] = found["posterior"].max(axis=1).astype(np.float64)
+    if half is not None:
+        columns["rlnRandomSubset"] = np.asarray(half, np.int64)
+    return columns

@@ -20,7 +20,6 @@ from zoo.training.reporting import Progress
 from zoo.training.signals import StopRequest
 from zoo.training.tensorboard_log import TensorBoardLog
 
-
 VALIDATION = "validation_loss"  # a step that was validated is always logged
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.analysis.columns import write_columns
 from zoo.errors import ZooError
 from zoo.files import whole_file, whole_path
 from zoo.models.outcome import Results
@@ -29,28 +30,9 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     if paths:
         (folder / "averages.cxc").write_text(chimerax_script(paths), encoding="utf-8")
     if results.columns:
-        lines.append(write_star(info, folder / "particles.star", results.columns))
+        lines.append(write_columns(info, folder / "particles.star", results.columns))
     lines += [f"{folder}: {line}" for line in results.lines]
     return [*lines, *_compare(results, info, folder)]
-
-
-def write_star(info, path: Path, columns: Mapping[str, np.ndarray]) -> str:
-    """Columns in record order, written into a copy of the file that was packed; returns a line about it."""
-    from zoo.data.formats.subtomogram_star_write import write_subtomograms
-    from zoo.data.subtomograms import read_subtomograms
-
-    order = info.load_table()
-    try:
-        table = read_subtomograms(info.source["path"])
-        table = table.select(order["source_row"])
-        if not np.array_equal(table.uid, order["uid"]):
-            raise ZooError(f"{info.source['path']}: has changed since it was packed")
-    except ZooError as error:
-        _write_bare(path, order, columns)
-        return f"{path}: poses without image names ({error})"
-    write_subtomograms(table, path, info.box, columns)
-    write_subtomograms(table, path.with_name(f"{path.stem}_relion5.star"), info.box, columns, relion5=True)
-    return f"{path}: poses and classes of {len(table)} {info.kind}"
 
 
 def _compare(results: Results, info, folder: Path) -> list[str]:
@@ -114,14 +96,3 @@ def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Pa
     axes.legend()
     with whole_path(folder / "fsc.png") as partial:
         figure.savefig(partial, format="png", dpi=150)
-
-
-def _write_bare(path: Path, order: dict[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> None:
-    import pandas as pd
-
-    from zoo.data.formats.star_blocks import write_star_blocks
-    from zoo.data.formats.star_write import as_text
-
-    rows = {"zooUid": order["uid"], "zooSourceRow": order["source_row"], **columns}
-    frame = pd.DataFrame({name: as_text(values) for name, values in rows.items()})
-    write_star_blocks(str(path), {"particles": frame}, {"version": "# version 30001"})

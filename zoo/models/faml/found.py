@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from zoo.models.outcome import Results
+from zoo.models.outcome import Results, pose_columns
 
 
 def results_of(model, batches: Iterable[Mapping[str, Any]], align: Callable) -> Results:
@@ -26,22 +26,7 @@ def results_of(model, batches: Iterable[Mapping[str, Any]], align: Callable) -> 
         maps=dict(zip(names, maps, strict=True)),
         half_maps={name: halves[:, k] for k, name in enumerate(names)},
         fsc=dict(zip(names, curves, strict=True)),
-        columns=star_columns(found, half),
+        columns=pose_columns(found, half),
         classes=found["class"],
         lines=[f"{sizes} subtomograms"],
     )
-
-
-def star_columns(found: Mapping[str, np.ndarray], half: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """RELION 3.1 columns of what ``align`` says of subtomograms; half sets are 1 and 2."""
-    columns = {
-        name: found["euler_deg"][:, i].astype(np.float64)
-        for i, name in enumerate(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))
-    }
-    for i, axis in enumerate("XYZ"):
-        columns[f"rlnOrigin{axis}Angst"] = found["origin_angstrom"][:, i].astype(np.float64)
-    columns["rlnClassNumber"] = found["class"].astype(np.int64) + 1
-    columns["rlnMaxValueProbDistribution"] = found["posterior"].max(axis=1).astype(np.float64)
-    if half is not None:
-        columns["rlnRandomSubset"] = np.asarray(half, np.int64)
-    return columns
