@@ -12,11 +12,11 @@ KINDS = {"particles": "2D particle images", "subtomograms": "subtomograms (volum
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
 
 
-def open_data(path: str | Path | None, box: int | None):
-    """DatasetInfo of packed records, or of the embedded particles (made on first use) for None.
+def open_data(path: str | Path | None, box: int | None, kind: str | None = None):
+    """DatasetInfo of packed records, or of the embedded data (made on first use) for None.
 
-    ``box`` is the edge in pixels that the model wants (None: any). Raises ZooError where ``path``
-    is no packed data set or has another box.
+    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any). Raises
+    ZooError where ``path`` is no packed data set, of another kind, or has another box.
     """
     from zoo.data.info import DatasetInfo
 
@@ -28,6 +28,11 @@ def open_data(path: str | Path | None, box: int | None):
     if path.suffix.lower() in _PARTICLE_SUFFIXES and path.is_file():
         raise ZooError(f"{path}: is a particle file; pack it first: zoo-pack {path} OUT/ --box {box or 64}")
     info = DatasetInfo.load(path)
+    if kind in KINDS and info.kind != kind:
+        raise ZooError(
+            f"{info.path}: holds {KINDS[info.kind]}, but the model is trained on {KINDS[kind]}; "
+            "choose another data set or model"
+        )
     if box is not None and info.box != box:
         raise ZooError(
             f"{path}: holds images of {info.box} pixels, the model was set to {box}; "
@@ -57,8 +62,13 @@ def fingerprint(info) -> str:
 
 
 def reopen_data(config: dict[str, Any], path: str | Path | None):
-    """The data set of an earlier run; ``path`` where it has moved. ZooError where it is another one."""
+    """The data set of an earlier run, the first of several; ZooError where it is another one."""
     known = config["data"]
+    return reopen(next(iter(known["roles"].values())) if "roles" in known else known, path)
+
+
+def reopen(known: dict[str, Any], path: str | Path | None, kind: str | None = None):
+    """The data set that ``describe`` told of, ``path`` where it has moved; ZooError for another one."""
     if path is None and known["source"] == "embedded":
         info = open_data(None, known["box"])
     else:

@@ -183,7 +183,7 @@ def batches_for(
 
     if keras.backend.backend() != "tensorflow":
         return with_split(iter(batches.training_batches(info, batch_size, seed, start_step)))
-    stream = batches.pipeline_of(info)
+    stream = batches.streams_of(info)
 
     if devices.strategy is None:
         return iter(with_split(stream(info, batch_size, seed, start_step)))

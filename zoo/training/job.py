@@ -12,7 +12,8 @@ from zoo.data.records import batches
 from zoo.errors import ZooError
 from zoo.files import whole_path
 from zoo.models.base import StartsFromMaps
-from zoo.runs import checkpoint, data_source
+from zoo.registry import get_entry
+from zoo.runs import checkpoint, inputs
 from zoo.runs.run_folder import RunFolder, check_free, free_path
 from zoo.training import settings
 from zoo.training.allocator import keep_freed_memory
@@ -37,14 +38,14 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
     """
     keep_freed_memory()
     devices = pick_devices(options.strategy)
-    run, info, resumed = _open_run(options, devices)
+    run, opened, resumed = _open_run(options, devices)
     config, plan = run.config, settings.plan_of(run.config)
     done = _done_steps(run) if resumed else 0
     if done > plan.steps:
         raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
 
     _set_precision(config["mixed_precision"])
-    learner = make_learner(config, info, devices)
+    learner = make_learner(config, opened, devices)
     engine = learner.engine
     taken = [] if done else _start(learner.model, config, devices)
     if devices.is_chief and not resumed:
@@ -53,36 +54,37 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
-    _introduce(progress, run, info, devices, learner.model, done)
+    _introduce(progress, run, opened, devices, learner.model, done)
     for line in taken:
         progress.say(line)
     if done < plan.steps:
-        signal_number = _run_loop(learner, run, plan, info, devices, progress, done)
+        signal_number = _run_loop(learner, run, plan, opened, devices, progress, done)
         if signal_number:
             progress.say(
                 f"stopped after step {engine.step_index}; continue with: zoo-train --resume {run.path}"
             )
             return run, 128 + signal_number
-    _finish(learner, run, info, devices, progress)
+    _finish(learner, run, opened, devices, progress)
     return run, 0
 
 
-def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, Any, bool]:
+def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, inputs.Inputs, bool]:
     if options.resume is not None:
         run = RunFolder.open(options.resume, options.model)
         run.config = settings.resumed_config(options, run.config, run.path)
-        info = data_source.reopen_data(run.config, options.data)
+        takes = get_entry(run.config["model"]).takes
+        opened = inputs.reopen(run.config["data"], takes, options.data)
         if devices.is_chief:
             run.write_config()
-        return run, info, True
+        return run, opened, True
     if options.out is not None and devices.is_chief:
         # Before the data are made or read: that may take long.
         check_free(options.out, options.overwrite)
-    config, info = settings.new_config(options)
+    config, opened = settings.new_config(options)
     config["strategy"] = options.strategy
     config["device"] = devices.description
     path = Path(options.out) if options.out is not None else free_path(f"run-{options.model}")
-    return RunFolder(path, config), info, False
+    return RunFolder(path, config), opened, False
 
 
 def _done_steps(run: RunFolder) -> int:
@@ -107,22 +109,25 @@ def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
         return start_from(model, config["model"], config["start_from"])
 
 
-def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model, done: int) -> None:
+def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, model, done: int) -> None:
     config = run.config
     progress.say(f"device: {devices.description}")
-    where = "embedded" if config["data"]["source"] == "embedded" else info.path
-    pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
-    progress.say(f"data: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
+    for role, info in opened.by_role.items():
+        known = config["data"].get("roles", {role: config["data"]})[role]
+        where = "embedded" if known["source"] == "embedded" else info.path
+        pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
+        progress.say(f"{role}: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
     # Averages are learned too, though no gradient moves them.
     weights = sum(math.prod(v.shape) for v in model.trainable_variables or model.variables)
     progress.say(f"model: {config['model']}, preset {config['preset']}, {weights:,} weights")
     progress.say(f"run: {run.path}" + (f", continued after step {done}" if done else ""))
 
 
-def _run_loop(learner: Learner, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
-    config = run.config
-    batches = batches_for(devices, info, config["batch_size"], config["seed"], done, learner.held_back)
-    preview = _preview_function(learner.house, info, devices) if plan.sample_every else None
+def _run_loop(learner: Learner, run: RunFolder, plan: Plan, opened, devices, progress, done: int) -> int:
+    config, info = run.config, opened.first
+    data, held_back = opened.for_model, learner.held_back
+    batches = batches_for(devices, data, config["batch_size"], config["seed"], done, held_back)
+    preview = _preview_function(learner.house, opened, devices) if plan.sample_every else None
     loop = Loop(learner.engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":
         return loop.run_steps(batches, progress)
@@ -132,32 +137,33 @@ def _run_loop(learner: Learner, run: RunFolder, plan: Plan, info, devices, progr
         return loop.run_steps(batches, progress)
 
 
-def _preview_function(model, info, devices: Devices):
+def _preview_function(model, opened, devices: Devices):
     held: list[dict] = []
+    info = opened.first
     judge = Judge(model, info)
 
     def preview(last: bool) -> dict[str, Any]:
         if not held:
             count = min(_PREVIEW_IMAGES, info.count)
-            held.append(next(batches.training_batches(info, count, _PREVIEW_SEED, 0)))
+            held.append(next(batches.training_batches(opened.for_model, count, _PREVIEW_SEED, 0)))
         return {**model.preview(held[0]), **judge.figures(last, may_align=devices.is_chief)}
 
     return preview
 
 
-def _finish(learner: Learner, run: RunFolder, info, devices: Devices, progress: Progress) -> None:
+def _finish(learner: Learner, run: RunFolder, opened, devices: Devices, progress: Progress) -> None:
     """Write ``model.keras`` and ``export/1`` (the chief), and wait for each other (all)."""
     state = checkpoint.collect(learner.engine, run.config_hash())
     if devices.is_chief:
         if devices.strategy is not None:
             # A model made under a strategy is tied to its devices: write an untied twin.
-            learner = make_learner(run.config, info, Devices("export"))
+            learner = make_learner(run.config, opened, Devices("export"))
             checkpoint.apply(state, learner.engine)
         if learner.supervision is not None and (line := learner.supervision.take_best()):
             progress.say(line)
         _save_model(learner.model, run)
         _export(learner.house, run, progress)
-        _write_results(learner.house, run, info, progress)
+        _write_results(learner.house, run, opened.first, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 

@@ -15,6 +15,7 @@ from zoo.engines.protocol import Engine
 from zoo.errors import ZooError
 from zoo.models.base import ZooModel
 from zoo.models.supervised import PlainModel, Supervision, balanced_weights
+from zoo.runs.inputs import Inputs
 from zoo.training.devices import Devices
 
 
@@ -35,18 +36,19 @@ class Learner:
         return None if self.supervision is None else self.supervision.learning.validation_fraction
 
 
-def make_learner(config: Mapping[str, Any], info, devices: Devices) -> Learner:
-    """The model of a run's configuration for the records of ``info``, and its engine.
+def make_learner(config: Mapping[str, Any], opened: Inputs, devices: Devices) -> Learner:
+    """The model of a run's configuration for the records of ``opened``, and its engine.
 
     Raises ZooError where the hyperparameters or the data do not fit, or a plain Keras model is not compiled.
     """
     from zoo.engines.choose import get_engine
     from zoo.registry import create_model
 
+    info = opened.first
     asked = {"seed": config["seed"], "strategy": devices.strategy, "global_batch": config["batch_size"]}
     with devices.scope():
         model = create_model(
-            config["model"], info, config["preset"], config["seed"], **config["hyperparameters"]
+            config["model"], opened.for_model, config["preset"], config["seed"], **config["hyperparameters"]
         )
         if isinstance(model, ZooModel):
             model.compile()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import keras
 
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
-from zoo.runs import data_source
+from zoo.runs import inputs
 from zoo.training.loop import Plan
 
 BATCH_SIZE = 16
@@ -22,10 +23,13 @@ INTERVALS = {"log_every": 10, "sample_every": 500, "checkpoint_every": 500}
 
 @dataclass
 class TrainSettings:
-    """The options of zoo-train; None where the person left one out."""
+    """The options of zoo-train; None where the person left one out.
+
+    ``data`` is a folder, or folders by role; it is kept as role → folder, the role of a lone folder "".
+    """
 
     model: str | None = None
-    data: Path | None = None
+    data: Any = None
     preset: str | None = None
     overrides: dict[str, str] = field(default_factory=dict)
     config_file: Path | None = None
@@ -43,6 +47,10 @@ class TrainSettings:
     log_every: int | None = None
     overwrite: bool = False
 
+    def __post_init__(self):
+        if not isinstance(self.data, Mapping):
+            self.data = {} if self.data is None else {"": str(self.data)}
+
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
     """``["name=value", …]`` as a dict; raises ZooError for a word without ``=``."""
@@ -55,8 +63,8 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     return values
 
 
-def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
-    """(configuration, DatasetInfo) of a new run, everything resolved.
+def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
+    """(configuration, data sets by role) of a new run, everything resolved.
 
     Raises ZooError for an unknown model, preset or hyperparameter, or data that do not fit.
     """
@@ -66,16 +74,12 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     preset = resolve_preset(settings.model, settings.preset)
     overrides = resolve_overrides(settings.model, settings.overrides, settings.config_file)
     hyperparameters = {**entry.presets[preset], **overrides}
-    kind = next(iter(entry.takes.values()))
-    wanted_box = hyperparameters.get("box") if settings.data is None else overrides.get("box")
-    if settings.data is None and kind == "subtomograms":
+    folders = inputs.by_role(entry.takes, settings.data, settings.model)
+    wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
+    if not settings.data and "subtomograms" in entry.takes.values():
         raise ZooError(f"{settings.model} needs subtomograms: name a folder made by zoo-pack with --data")
-    info = data_source.open_data(settings.data, wanted_box)
-    if kind in data_source.KINDS and info.kind != kind:
-        raise ZooError(
-            f"{info.path}: holds {data_source.KINDS[info.kind]}, but {settings.model} is trained on "
-            f"{data_source.KINDS[kind]}; choose another data set or model"
-        )
+    opened = inputs.open_inputs(folders, entry.takes, wanted_box)
+    info = opened.first
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
         if name in hyperparameters and name not in overrides:
@@ -88,7 +92,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
         "model": settings.model,
         "preset": preset,
         "hyperparameters": hyperparameters,
-        "data": data_source.describe(info, settings.data),
+        "data": inputs.describe(opened, folders),
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,
         **_length(settings, entry, hyperparameters, info.count, batch_size),
@@ -101,7 +105,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
         # What learns by epochs has nothing new to show within one.
         config[name] = _first(getattr(settings, name), config.get("steps_per_epoch"), default)
     _check_numbers(config)
-    return config, info
+    return config, opened
 
 
 def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -> dict[str, Any]:

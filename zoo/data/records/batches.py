@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+_SEED_OF_ROLE = 1_000_007
 
 
 def has_tensorflow() -> bool:
@@ -24,13 +26,32 @@ def pipeline_of(info):
     return particle_batches
 
 
+def streams_of(info):
+    """As `pipeline_of`, for a DatasetInfo or a dict of them by role: then batches are dicts by role.
+
+    Each role's stream has a seed of its own, so that two of the same kind are not read in step.
+    """
+    if not isinstance(info, Mapping):
+        return pipeline_of(info)
+    import tensorflow as tf
+
+    def stream(info, batch_size: int, seed: int, *more, **options):
+        parts = {
+            role: pipeline_of(each)(each, batch_size, seed + _SEED_OF_ROLE * i, *more, **options)
+            for i, (role, each) in enumerate(info.items())
+        }
+        return tf.data.Dataset.zip(parts)
+
+    return stream
+
+
 def training_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[dict[str, np.ndarray]]:
     """Endless shuffled batches from ``start_step`` on, keys as `particle_batches`.
 
     Of subtomograms: epochs that see each exactly once, ``zoo.data.records.subtomogram_pipeline``.
     """
-    if has_tensorflow() or info.kind == "subtomograms":
-        return pipeline_of(info)(info, batch_size, seed, start_step).as_numpy_iterator()
+    if isinstance(info, Mapping) or has_tensorflow() or info.kind == "subtomograms":
+        return streams_of(info)(info, batch_size, seed, start_step).as_numpy_iterator()
     from zoo.data.records.numpy_particles import numpy_batches
 
     return iter(numpy_batches(info, batch_size, seed, start_step))
