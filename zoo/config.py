@@ -176,6 +176,9 @@ class Config:
     default_epochs: typing.ClassVar[int] = 20
     """How many epochs a run has where nobody says, for models that learn by epochs."""
 
+    smallest: typing.ClassVar[Mapping[str, Any]] = {}
+    """Values that make any preset small enough to be tried in seconds."""
+
     def __post_init__(self):
         for name, field in self.settings().items():
             object.__setattr__(self, name, field.read(getattr(self, name)))

@@ -231,6 +231,16 @@ def create_model(name: str, info=None, preset: str | None = None, seed: int | No
     return make(info, preset, **overrides, **({} if seed is None else {"seed": int(seed)}))
 
 
+def entry_of(cls: type) -> Entry:
+    """The entry that ``cls`` was registered with; ZooError where it was not."""
+    _load_models()
+    place = f"{cls.__module__}:{cls.__qualname__}"
+    for entry in (*_ENTRIES.values(), *_OWN.values()):
+        if entry.place == place:
+            return entry
+    raise ZooError(f"{place}: is not registered; use the decorator zoo.register, or its place with --model")
+
+
 def import_class(place: str) -> type:
     """The class at ``package.module:Class``; ZooError in one line where it is not there."""
     module_name, _, class_name = place.partition(":")

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import keras
 
+from zoo.errors import ZooError
 from zoo.models.endpoint import Endpoint
 from zoo.models.outcome import Results
+from zoo.registry import entry_of
 
 Apply = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
@@ -36,6 +38,38 @@ class ZooModel(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
+
+    @classmethod
+    def from_data(cls, info: Any = None, preset: str | None = None, **overrides: Any):
+        """A new model of ``preset`` for ``info``: a DatasetInfo, a dict of them by role, or None.
+
+        Box and voxel size are those of the (first) data set. Raises ZooError where the data are of another
+        kind or box than the model takes, and what the model's ``check_data`` refuses.
+        """
+        entry = entry_of(cls)
+        values = dict(entry.presets[preset or entry.default_preset])
+        infos = dict(info) if isinstance(info, Mapping) else {next(iter(entry.takes)): info}
+        for role, kind in entry.takes.items():
+            if infos.get(role) is not None and infos[role].kind != kind:
+                raise ZooError(
+                    f"{infos[role].path}: holds {infos[role].kind}, expected {kind}; "
+                    "take another data set or model"
+                )
+        first = next(iter(infos.values()))
+        if first is not None:
+            known = {"box": int(first.box), "voxel_size_angstrom": float(first.voxel_size_angstrom)}
+            values.update({name: value for name, value in known.items() if name in values})
+        values.update(overrides)
+        if first is not None and values.get("box", first.box) != first.box:
+            raise ZooError(
+                f"box={values['box']} was asked for, but the records of {first.path} have box {first.box}"
+            )
+        cls.check_data(info, values)
+        return cls(**values)
+
+    @classmethod
+    def check_data(cls, info: Any, values: Mapping[str, Any]) -> None:
+        """Raise ZooError where data and hyperparameters do not go together; ``info`` may be None."""
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Named signatures of the SavedModel; none by default."""

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.errors import ZooError
 from zoo.models.base import EpochModel, StartsFromMaps
 from zoo.models.capabilities import Aligns
 from zoo.models.endpoint import Endpoint, Input
@@ -95,13 +96,13 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         self.sums = {name: state(f"sum_{name}", shape) for name, shape in shapes.items()}
 
     @classmethod
-    def from_data(cls, info, preset, **overrides):
-        """A model for the records of ``info``; ZooError where they are too few or no subtomograms."""
-        config = {**settings.PRESETS[preset], **overrides}
-        if info is not None:
-            settings.check_data(info, config)
-            config.update(box=info.box, voxel_size_angstrom=info.voxel_size_angstrom)
-        return cls(**config)
+    def check_data(cls, info, values):
+        """No more classes than subtomograms."""
+        if info is not None and values["classes"] > info.count:
+            raise ZooError(
+                f"{info.path}: holds {info.count} subtomograms, too few for classes={values['classes']}; "
+                f"set classes to {info.count} or less"
+            )
 
     def set_mask(self, mask):
         """Multiply every new average with ``mask (n, n, n)``."""

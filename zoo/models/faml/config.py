@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from zoo.config import Config, setting
 from zoo.errors import ZooError
@@ -20,6 +22,13 @@ class FamlConfig(Config):
     averages of few subtomograms at SNR 0.01 drown in their own noise.
     """
 
+    smallest: ClassVar[Mapping[str, Any]] = {
+        "candidates": 2,
+        "step_deg": 30.0,
+        "max_radius": 5,
+        "classes": 2,
+        "batch_size": 4,
+    }
     box: int = setting(32, "edge of the subtomograms, even", unit="voxels", least=12, most=512)
     voxel_size_angstrom: float = setting(10.0, "edge of a voxel", unit="Å", above=0, most=1e4)
     classes: int = setting(1, "averages to look for", least=1, most=1000)
@@ -59,9 +68,7 @@ class FamlConfig(Config):
         0.5, "preference at first for poses that see what few others see", least=0, most=1000
     )
     coverage_epochs: int = setting(12, "until that preference is 0", unit="epochs", least=0, most=1_000_000)
-    regularise: str = setting(
-        "fsc", "filter of averages: by the FSC of halves", choices=("none", "fsc")
-    )
+    regularise: str = setting("fsc", "filter of averages: by the FSC of halves", choices=("none", "fsc"))
     noise: str = setting(
         "shells", "variance: one for all, or one for each shell", choices=("white", "shells")
     )
@@ -106,19 +113,6 @@ def fold_of(symmetry: str) -> int:
     if not (text.startswith("C") and text[1:].isdecimal() and 1 <= int(text[1:]) <= _LARGEST_FOLD):
         raise ZooError(f"symmetry={symmetry}: expected C1, C2, ... C{_LARGEST_FOLD} (turns about z)")
     return int(text[1:])
-
-
-def check_data(info, config: dict) -> None:
-    """Raise ZooError where records are not subtomograms, or fewer than the classes."""
-    if info.kind != "subtomograms":
-        raise ZooError(
-            f"{info.path}: holds {info.kind}, expected subtomograms (volumes); take another data set or model"
-        )
-    if config["classes"] > info.count:
-        raise ZooError(
-            f"{info.path}: holds {info.count} subtomograms, too few for classes={config['classes']}; "
-            f"set classes to {info.count} or less"
-        )
 
 
 _SHARED = {

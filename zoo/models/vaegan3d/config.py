@@ -1,6 +1,8 @@
 """Hyperparameters and presets of `vaegan3d`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from zoo.config import Config, setting
 from zoo.errors import ZooError
@@ -21,6 +23,23 @@ class VAEGAN3DConfig(Config):
     ``adversarial_batch`` and ``encoder_batch`` (how much of a batch the adversarial terms and the encoder
     see; 0 is all). Schedules are shares of ``training_steps``, whatever number of steps is run.
     """
+
+    smallest: ClassVar[Mapping[str, Any]] = {
+        "box": 16,
+        "siren_width": 16,
+        "gabor_filters": 4,
+        "gabor_kernel": 5,
+        "filters": (4, 8),
+        "encoder_filters": (4, 8),
+        "noise_filters": 4,
+        "batch_size": 4,
+        "adversarial_batch": 0,
+        "encoder_batch": 0,
+        "search_codes": 2,
+        "search_views": 12,
+        "search_in_plane": 8,
+        "search_rings": 4,
+    }
 
     box: int = setting(64, "edge of the images and maps", unit="pixels", least=8, most=1024)
     voxel_size_angstrom: float = setting(5.0, "edge of a pixel", unit="Å", above=0, most=1e4)

@@ -7,12 +7,11 @@ import numpy as np
 from keras import ops
 
 from zoo.engines.draws import Draw
-from zoo.errors import ZooError
 from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.gradient_model import GradientModel
 from zoo.models.preview import Images, Maps, Table, central_slices
-from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
+from zoo.models.vaegan3d.config import VAEGAN3DConfig
 from zoo.models.vaegan3d.fourier_generator import FourierGenerator
 from zoo.models.vaegan3d.losses import VAEGANLosses
 from zoo.models.vaegan3d.networks import build_camera, build_critic, build_encoder, build_noise_generator
@@ -71,23 +70,6 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
                 settings.search_shift_corners,
             )
         self.built = True
-
-    @classmethod
-    def from_data(cls, info=None, preset: str = "tiny", **overrides):
-        """A new model of ``preset`` for the box and voxel size of ``info`` (a DatasetInfo, or None).
-
-        Raises ZooError where the box is not one that the networks can halve to the bottom.
-        """
-        values = dict(PRESETS[preset])
-        if info is not None:
-            values["box"] = int(info.box)
-            values["voxel_size_angstrom"] = float(info.voxel_size_angstrom)
-        values.update(overrides)
-        if info is not None and values["box"] != int(info.box):
-            raise ZooError(
-                f"box={values['box']} was asked for, but the records of {info.path} have box {info.box}"
-            )
-        return cls(**values)
 
     def start_from(self, other: VAEGAN3D) -> list[str]:
         """Take the weights of another model, of this or another box; lines about what was taken.
