@@ -25,7 +25,10 @@ def records(tmp_path_factory):
     classes = embedded_classes(BOX, PIXEL_ANGSTROM)
     simulate_particles(classes, folder / "images", ParticleSettings(8, seed=3))
     pack_particles(
-        folder / "images" / "particles.star", folder / "particles", PackSettings(contrast=1), processes=1
+        folder / "images" / "particles.star",
+        folder / "particles",
+        PackSettings(box=BOX, contrast=1),
+        processes=1,
     )
     simulate_subtomograms(classes, folder / "volumes", SubtomogramSettings(3, snr=0.5, quick=True, seed=4))
     pack_subtomograms(
