@@ -176,6 +176,10 @@ class Config:
     default_epochs: typing.ClassVar[int] = 20
     """How many epochs a run has where nobody says, for models that learn by epochs."""
 
+    def steps_of(self, epochs: int, steps_per_pass: int) -> int:
+        """The most steps of a run of ``epochs``, for models that learn by them: epoch 0 starts it."""
+        return (epochs + 1) * steps_per_pass
+
     smallest: typing.ClassVar[Mapping[str, Any]] = {}
     """Values that make any preset small enough to be tried in seconds."""
 

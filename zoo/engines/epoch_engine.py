@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from zoo.engines.protocol import named_variables
 
 
@@ -46,15 +48,15 @@ class EpochEngine:
     def step(self, batch: dict) -> dict[str, float]:
         """Add one batch to the sums of its epoch; returns the model's state in numbers."""
         model = self.model
-        if self.step_index < self.steps_per_epoch:
+        if model.on_host:
+            batch = {name: np.asarray(value) for name, value in batch.items()}
+        if model.starts_apart and self.step_index < self.steps_per_epoch:
             sums = self._start(batch)
         else:
             if self._prepared is None:
                 self._prepared = self._prepare()
             sums = self._expect(batch, self._prepared)
-        for name, variable in model.sums.items():
-            variable.assign_add(sums[name])
-        model.step_counter.assign_add(1)
+        model.add(sums)
         if model.update_is_due(self.step_index, self.steps_per_epoch):
             model.m_step()
             self._prepared = None

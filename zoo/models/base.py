@@ -24,6 +24,7 @@ class ZooModel(keras.Model):
     """
 
     learns: ClassVar[str] = ""
+    numbers_records: ClassVar[bool] = False  # batches need ``index``, the row of each record in the table
     box: int
     voxel_size_angstrom: float
 
@@ -140,6 +141,7 @@ class EpochModel(ZooModel):
 
     learns: ClassVar[str] = "epochs"
     on_host: ClassVar[bool] = False  # e_step takes and gives NumPy arrays, and is not traced
+    starts_apart: ClassVar[bool] = False  # pass 0 is made by start_step
     sums: dict[str, Any]
 
     def compile(self, run_eagerly: bool = False, jit_compile: bool | str = False) -> None:
@@ -155,12 +157,18 @@ class EpochModel(ZooModel):
         return {}
 
     def start_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The sums of one batch of pass 0; those of ``e_step`` by default."""
-        return self.e_step(batch, self.prepare())
+        """The sums of one batch of pass 0, where that ``starts_apart``."""
+        raise TypeError(f"{type(self).__name__} has no start_step")
 
     def e_step(self, batch: Mapping[str, Any], prepared: Mapping[str, Any]) -> dict[str, Any]:
         """The sums of one batch, by the names of ``sums``; nothing is assigned."""
         raise TypeError(f"{type(self).__name__} has no e_step")
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        """Take in what the replicas' ``e_step`` gave together, and count the step."""
+        for name, variable in self.sums.items():
+            variable.assign_add(found[name])
+        self.step_counter.assign_add(1)
 
     def m_step(self) -> None:
         """Update the model from ``sums`` and empty them."""

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from zoo import slurm
-from zoo.data.records import batches, split
+from zoo.data.records import batches, numbered, split
 from zoo.errors import ZooError
 
 CHOICES = ("auto", "one", "mirrored", "multiworker")
@@ -163,13 +163,20 @@ def _cores() -> int:
 
 
 def batches_for(
-    devices: Devices, info, batch_size: int, seed: int, start_step: int, held_back: float | None = None
+    devices: Devices,
+    info,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    held_back: float | None = None,
+    with_index: bool = False,
 ) -> Iterator[Any]:
     """Endless training batches from ``start_step`` on, shared out over the devices.
 
     ``batch_size`` is that of a whole step. Every replica sees consecutive rows of the batch that
     one device would see, so the number of devices does not change what is learned from. With ``held_back``,
-    a share of the records, batches say which of them are kept for validation (`zoo.data.records.split`).
+    a share of the records, batches say which of them are kept for validation (`zoo.data.records.split`);
+    ``with_index`` gives each its row in the table.
     Raises ZooError where the batch cannot be split evenly.
     """
     if batch_size % devices.replicas:
@@ -178,20 +185,21 @@ def batches_for(
             f"give a multiple of {devices.replicas}"
         )
 
-    def with_split(stream):
-        return stream if held_back is None else split.marked(stream, seed, held_back)
+    def with_more(stream):
+        stream = stream if held_back is None else split.marked(stream, seed, held_back)
+        return numbered.numbered(stream, info) if with_index else stream
 
     if keras.backend.backend() != "tensorflow":
-        return with_split(iter(batches.training_batches(info, batch_size, seed, start_step)))
+        return with_more(iter(batches.training_batches(info, batch_size, seed, start_step)))
     stream = batches.streams_of(info)
 
     if devices.strategy is None:
-        return iter(with_split(stream(info, batch_size, seed, start_step)))
+        return iter(with_more(stream(info, batch_size, seed, start_step)))
 
     def pipeline(context):
         workers = context.num_input_pipelines
         worker = (context.input_pipeline_id, workers)
-        mine = with_split(stream(info, batch_size // workers, seed, start_step, worker=worker))
+        mine = with_more(stream(info, batch_size // workers, seed, start_step, worker=worker))
         return mine.rebatch(batch_size // devices.replicas, drop_remainder=True)
 
     return iter(devices.strategy.distribute_datasets_from_function(pipeline))

@@ -125,8 +125,8 @@ def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, mod
 
 def _run_loop(learner: Learner, run: RunFolder, plan: Plan, opened, devices, progress, done: int) -> int:
     config, info = run.config, opened.first
-    data, held_back = opened.for_model, learner.held_back
-    batches = batches_for(devices, data, config["batch_size"], config["seed"], done, held_back)
+    more = {"held_back": learner.held_back, "with_index": learner.house.numbers_records}
+    batches = batches_for(devices, opened.for_model, config["batch_size"], config["seed"], done, **more)
     preview = _preview_function(learner.house, opened, devices) if plan.sample_every else None
     loop = Loop(learner.engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":

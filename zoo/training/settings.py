@@ -141,7 +141,8 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
     if "epochs" in config:
         _refuse_steps(settings, config["model"])
         resumed["epochs"] = _first(settings.epochs, config["epochs"])
-        resumed["steps"] = (resumed["epochs"] + 1) * config["steps_per_epoch"]
+        known = get_entry(config["model"]).config.of(config["hyperparameters"], config["model"])
+        resumed["steps"] = known.steps_of(resumed["epochs"], config["steps_per_epoch"])
     elif settings.epochs is not None:
         _refuse_epochs(config["model"])
     else:
@@ -166,7 +167,7 @@ def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_s
     return {
         "epochs": epochs,
         "steps_per_epoch": steps_per_epoch,
-        "steps": (epochs + 1) * steps_per_epoch,
+        "steps": entry.config.of(hyperparameters, entry.name).steps_of(epochs, steps_per_epoch),
     }
 
 

@@ -36,6 +36,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``, ``weight (b,)`` and ``index (b,)``.
     """
 
+    starts_apart = True
     single_best = False
 
     def __init__(self, voxel_size_angstrom=10.0, seed=0, name=None, **config):
