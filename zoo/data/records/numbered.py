@@ -1,4 +1,4 @@
-"""Which row of the table each record of a batch is: what a model that keeps something of every record needs."""
+"""Which row of the table each record of a batch is: for models that keep something of every record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RowOf:
         twice = np.flatnonzero(self.sorted[1:] == self.sorted[:-1])
         if len(twice):
             raise ZooError(
-                f"{info.path}: two records have the uid {self.sorted[twice[0]]}: one particle is there twice; "
+                f"{info.path}: two records have the uid {self.sorted[twice[0]]}: a particle is there twice; "
                 "remove the doubled rows and pack again"
             )
 
