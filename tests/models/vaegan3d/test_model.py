@@ -64,7 +64,7 @@ def test_paper_preset_has_the_thesis_numbers():
     model = VAEGAN3D.from_data(None, "paper")
     # Perceptual features are the 8×8×256 map just before pooling.
     assert model.critic.outputs[1].shape[1:] == (8, 8, 256)
-    assert model.generator.first_kernel.numpy().max() <= 1 / 128
+    assert model.generator.first.kernel.numpy().max() <= 1 / 128
 
 
 def test_weight_average_follows_the_generator(small, particle_batch):

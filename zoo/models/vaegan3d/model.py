@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from zoo.engines.draws import Draw
+from zoo.layers import GaussianReparameterisation
 from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.gradient_model import GradientModel
@@ -57,6 +58,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         self.generator_average.set_weights(self.generator.get_weights())
         self.critic = build_critic(settings, initial)
         self.encoder = build_encoder(settings, initial)
+        self.sample_latent = GaussianReparameterisation(name="sample_latent")
         self.camera = build_camera(settings, initial)
         self.noise_generator = build_noise_generator(settings, initial)
         self.pose_search = None
@@ -180,7 +182,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         re, im = generator(points, z)
         re = ops.reshape(re, (-1, n, n // 2 + 1))
         im = ops.reshape(im, (-1, n, n // 2 + 1))
-        re, im = fourier.fill_half_plane(re, im)
+        re, im = fourier.fill_half_space(re, im, rank=2)
         factor = ctf * inside * float(n)
         re, im = re * factor, im * factor
         if shifts is not None:
@@ -231,7 +233,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
             z, rotations, shifts = draws["search_z"], draws["search_frames"], draws["search_shifts"]
         else:
             mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
-            z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"]
+            z, _ = self.sample_latent(mean, log_variance, draws["epsilon"])
             rotations = self._rotations(draws["camera_rec"])
             shifts = (draws["shift_rec"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
         clean = self.clean_images(self._ramped(draws), z, rotations, ctf, shifts)

@@ -9,6 +9,7 @@ import keras
 
 from zoo.layers import (
     AdaptivePolyphase2D,
+    CTFApply,
     CyclicConv2D,
     GaborBank,
     InvariantGlobalPooling2D,
@@ -47,7 +48,7 @@ def build_encoder(settings, seed: int = 0) -> keras.Model:
     if settings.encoder_sees_ctf:
         ctf = keras.Input((n, n, 1), name="ctf")
         inputs.append(ctf)
-        filtered = _CTFFilter(name="matched_filter")([image, ctf])
+        filtered = CTFApply("image", name="matched_filter")(image, ctf[..., 0])
         stack = keras.layers.Concatenate(name="image_and_filtered")([image, filtered])
         # The right half of the middle row: the CTF from the centre to Nyquist.
         profile = keras.layers.Flatten(name="ctf_profile")(ctf[:, n // 2 : n // 2 + 1, n // 2 :: 2])
@@ -89,20 +90,6 @@ def build_noise_generator(settings, seed: int = 0):
     image = (None, settings.box, settings.box, 1)
     noise.build(image, (None, settings.noise_latent_dim), image)
     return noise
-
-
-@keras.saving.register_keras_serializable("zoo")
-class _CTFFilter(keras.layers.Layer):
-    """[images, CTF images] → images multiplied by their CTF in Fourier space."""
-
-    def call(self, inputs):
-        from zoo.ops.ctf import apply_ctf
-
-        image, ctf = inputs
-        return apply_ctf(keras.ops.cast(image, "float32"), keras.ops.cast(ctf, "float32")[..., 0])
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0]
 
 
 def _trunk(x, settings, filters, norm, seed, spectral=False):
