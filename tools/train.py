@@ -59,6 +59,9 @@ def train(
     zoo-train --model vaegan3d trains on embedded particles and needs no files.
     """
     from zoo.runs.inputs import parse_data
+    from zoo.training.allocator import keep_freed_memory
+
+    keep_freed_memory()  # here and not for callers from Python: it changes their whole process
     from zoo.training.job import train as run_job
     from zoo.training.settings import TrainSettings, parse_assignments
 
