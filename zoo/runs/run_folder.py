@@ -66,8 +66,9 @@ class RunFolder:
         file = path / CONFIG
         if not file.exists():
             raise ZooError(f"{path}: is not a run folder (no {CONFIG}); give the folder that zoo-train wrote")
+        existing_file(file)
         try:
-            config = json.loads(Path(existing_file(file)).read_text(encoding="utf-8"))
+            config = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             at = getattr(error, "pos", getattr(error, "start", 0))
             raise ZooError(f"{file}: is damaged at byte {at} (not JSON); start a new run") from None
