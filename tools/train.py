@@ -60,8 +60,6 @@ def train(
     """
     from zoo.runs.inputs import parse_data
     from zoo.training.allocator import keep_freed_memory
-
-    keep_freed_memory()  # here and not for callers from Python: it changes their whole process
     from zoo.training.job import train as run_job
     from zoo.training.settings import TrainSettings, parse_assignments
 
@@ -85,6 +83,7 @@ def train(
         log_every=log_every,
         overwrite=overwrite,
     )
+    keep_freed_memory()  # here and not in train(): it changes the whole process, for good
     _, code = run_job(options)
     raise typer.Exit(code)
 

@@ -68,7 +68,7 @@ def test_a_config_without_or_with_another_value_is_named(folder, name, value):
 def test_a_damaged_description_of_the_data_is_named(folder):
     for data in (None, [], {}, {**CONFIG["data"], "box": "8"}, {**CONFIG["data"], "fingerprint": 3}):
         refused(lambda data=data: reopen_data({"data": data}, None, folder), "config.json", "data")
-    refused(lambda: reopen_data({}, None, folder), "config.json", "lacks data")
+    refused(lambda: reopen_data({}, None, folder), "config.json", "data is None")
 
 
 def test_a_config_that_is_a_pipe_does_not_hang(folder):

@@ -103,8 +103,9 @@ def write(checkpoint: Checkpoint, path: str | Path) -> None:
     }
     members = {f"v{i:05d}": _storable(checkpoint.arrays[name]) for i, name in enumerate(names)}
     members[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    run = path.absolute().parent.parent
-    with whole_file(path, then=f"continue with: zoo-train --resume {run}") as file:
+    folder = path.absolute().parent
+    then = f"continue with: zoo-train --resume {folder.parent}" if folder.name == "checkpoints" else ""
+    with whole_file(path, then=then) as file:
         np.savez(file, **members)
 
 

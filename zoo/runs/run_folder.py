@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.files import write_json
+from zoo.files import clear_leftovers, write_json
 from zoo.input_files import existing_file
 from zoo.runs import checkpoint
 from zoo.runs.metrics_file import read_metrics
@@ -105,9 +105,10 @@ class RunFolder:
         return 0
 
     def write_config(self) -> None:
-        """Write ``config.json``, whole or not at all, and make the folders that a run needs."""
+        """Write ``config.json``, whole or not at all; make the folders that a run needs, clear what was left."""
         for folder in (self.path, self.checkpoints, self.logs, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(folder)
         write_json(self.path / CONFIG, self.config, indent=2)
 
     def config_hash(self) -> str:
