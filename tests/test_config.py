@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field
 
 import pytest
 
-from zoo.config import Config, setting
+from zoo.config import Config, read_yaml, setting
 from zoo.errors import ZooError
 
 
@@ -152,3 +152,25 @@ def test_fields_that_cannot_be_are_the_programmers_fault():
         Odd.settings()
     with pytest.raises(ZooError, match="Outside: box=3: expected at least 8"):
         Outside.settings()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "9" * 5000,
+        "2020-13-45",
+        "!!int abc",
+        "!!float x",
+        "!!bool abc",
+        "!!timestamp x",
+        "!!binary é",
+        "!!python/object:os.system x",
+        "[" * 3000,
+    ],
+)
+def test_a_yaml_value_that_cannot_be_is_one_line(tmp_path, value):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"box: {value}\n")
+    with pytest.raises(ZooError, match="c.yaml: .*is not YAML") as error:
+        read_yaml(path)
+    assert "\n" not in str(error.value)

@@ -59,6 +59,7 @@ def train(
     zoo-train --model vaegan3d trains on embedded particles and needs no files.
     """
     from zoo.runs.inputs import parse_data
+    from zoo.training.allocator import keep_freed_memory
     from zoo.training.job import train as run_job
     from zoo.training.settings import TrainSettings, parse_assignments
 
@@ -82,6 +83,7 @@ def train(
         log_every=log_every,
         overwrite=overwrite,
     )
+    keep_freed_memory()  # here and not in train(): it changes the whole process, for good
     _, code = run_job(options)
     raise typer.Exit(code)
 

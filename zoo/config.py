@@ -265,7 +265,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ZooError(f"{path}: byte {error.start} is not text; give a YAML file") from None
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except Exception as error:  # of a value (a date, a !!tag, a huge number) PyYAML lets Python's own through
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
         raise ZooError(f"{path}: {line}is not YAML; write one name: value on each line") from None

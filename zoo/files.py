@@ -80,7 +80,7 @@ def write_json(path: str | os.PathLike, content: Any, indent: int = 1) -> None:
 
 @contextlib.contextmanager
 def whole_folder(
-    path: str | os.PathLike, marker: str, overwrite: bool = False, keep_others: bool = False
+    path: str | os.PathLike, marker: str, overwrite: bool = False, keep_others: bool = False, then: str = ""
 ) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; it becomes ``path`` on success and vanishes on failure.
 
@@ -88,13 +88,13 @@ def whole_folder(
     with ``overwrite`` and if the marker is there: a folder of something else is never removed. With
     ``keep_others`` the new content joins what lies there: only files of the same names are replaced, and
     ``overwrite`` is needed only where the marker is there. Raises ZooError for what must not be replaced,
-    a full disk, or a folder that cannot be written.
+    a full disk, or a folder that cannot be written (``then`` says there what to do next).
     """
     path = Path(os.path.abspath(path))
     finish_folder(path, marker, keep_others)
     check_folder(path, marker, overwrite, keep_others)
     part = _beside(path, _PART)
-    with _errors_say(path, part), _used(part):
+    with _errors_say(path, part, then), _used(part):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(path.parent)
         ready = _beside(path, _READY)
@@ -160,6 +160,21 @@ def clear_leftovers(folder: str | os.PathLike, pids: set[int] | None = None) -> 
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 removed.append(path.name)
     return removed
+
+
+def require_space(folder: str | os.PathLike, needed_bytes: float, what: str, then: str) -> None:
+    """Raise ZooError if the disk of ``folder`` (which may not exist yet) has no room for ``needed_bytes``.
+
+    ``what`` is what needs them, ``then`` says what else a person may do than free space.
+    """
+    folder = Path(os.path.abspath(folder))
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if needed_bytes > free:
+        raise ZooError(
+            f"{folder}: the disk has {free / 1e9:.3f} GB free, {what} needs {needed_bytes / 1e9:.3f} GB "
+            f"more; free space, or {then}"
+        )
 
 
 def describe_write_error(path: str | os.PathLike, error: OSError, then: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.info_check import check_against_table, check_values
 from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS
 from zoo.errors import ZooError
 from zoo.files import write_json
@@ -103,6 +104,7 @@ class DatasetInfo:
             raise ZooError(f"{path / INFO_NAME}: damaged: {error}; pack the data set again") from error
         if sum(shard.count for shard in info.shards) != info.count:
             raise ZooError(f"{path / INFO_NAME}: count {info.count} is not that of its shards; pack again")
+        check_values(info, path / INFO_NAME)
         return info
 
     def load_table(self) -> dict[str, np.ndarray]:
@@ -118,6 +120,7 @@ class DatasetInfo:
         lengths = {len(values) for values in columns.values()}
         if lengths != {self.count}:
             raise ZooError(f"{path}: columns of {sorted(lengths)} rows, expected {self.count}; pack again")
+        check_against_table(self, columns, path)
         return columns
 
     def load_ctf(self) -> np.ndarray:
@@ -126,7 +129,11 @@ class DatasetInfo:
         return np.stack([table[name] for name in CTF_COLUMNS], axis=1).astype(np.float32)
 
     def verify_files(self) -> None:
-        """Raise ZooError if a shard is missing or not as long as info.json says (cheap: reads no record)."""
+        """Raise ZooError if a shard is missing or not as long as info.json says, or the table is another.
+
+        Cheap: reads no record.
+        """
+        self.load_table()
         for shard, path in zip(self.shards, self.shard_paths(), strict=True):
             size = Path(path).stat().st_size if Path(path).is_file() else None
             if size is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.runs.run_config import check_data
 
 KINDS = {"particles": "2D particle images", "subtomograms": "subtomograms (volumes)"}
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
@@ -61,9 +62,13 @@ def fingerprint(info) -> str:
     return digest.hexdigest()[:16]
 
 
-def reopen_data(config: dict[str, Any], path: str | Path | None):
-    """The data set of an earlier run, the first of several; ZooError where it is another one."""
-    known = config["data"]
+def reopen_data(config: dict[str, Any], path: str | Path | None, run: str | Path = ""):
+    """The data set of an earlier run, the first of several; ZooError where it is another one.
+
+    ``run`` is the folder whose configuration this is, for an error's sake.
+    """
+    known = config.get("data")
+    check_data(known, Path(run or "") / "config.json")
     return reopen(next(iter(known["roles"].values())) if "roles" in known else known, path)
 
 

@@ -1,5 +1,6 @@
 """Write a model as a SavedModel whose named signatures work where `zoo` is not installed."""
 
+import errno
 import json
 import platform
 import time
@@ -10,19 +11,21 @@ import keras
 from zoo.errors import ZooError
 from zoo.files import whole_folder
 from zoo.models.capabilities import Encodes, verbs_of
+from zoo.serving.checksums import crc32_of_files
 from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
 
-def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> Path:
+def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then: str = "") -> Path:
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
     ``endpoints()`` gives name → `zoo.models.endpoint.Endpoint`. Inputs of the role noise are drawn inside the
     signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the variables that the signatures
     use are written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
 
-    Raises ZooError if the version exists (unless `overwrite`) or Keras does not run on TensorFlow.
+    Raises ZooError if the version exists (unless `overwrite`), Keras does not run on TensorFlow, or it cannot
+    be written (`then` says there how to go on).
     """
     target = export_target(out_dir, version, overwrite)
     backend = keras.backend.backend()
@@ -31,7 +34,7 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
             f"a SavedModel is written by TensorFlow, but Keras runs on {backend}; weights are "
             "the same on both, so export the same run with KERAS_BACKEND=tensorflow"
         )
-    with whole_folder(target, "saved_model.pb", overwrite) as partial:
+    with whole_folder(target, "saved_model.pb", overwrite, then=then) as partial:
         endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
         _write_metadata(model, endpoints, partial)
@@ -64,7 +67,18 @@ def _write(endpoints: dict, folder: Path) -> None:
         traced.get_concrete_function(**specs)
         archive.add_endpoint(name, traced)
     # No debug info: it would carry the paths of this machine's source files.
-    archive.write_out(str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False)
+    try:
+        archive.write_out(
+            str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False
+        )
+    except tf.errors.OpError as error:
+        # TensorFlow writes by itself: the same faults of a disk under other names.
+        number = {
+            tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
+            tf.errors.OUT_OF_RANGE: errno.EFBIG,
+            tf.errors.PERMISSION_DENIED: errno.EACCES,
+        }.get(error.error_code, errno.EIO)
+        raise OSError(number, str(error.message).strip().splitlines()[0]) from error
 
 
 def _write_metadata(model, endpoints: dict, folder: Path) -> None:
@@ -89,6 +103,7 @@ def _write_metadata(model, endpoints: dict, folder: Path) -> None:
             "python": platform.python_version(),
         },
     }
+    metadata["crc32"] = crc32_of_files(folder)  # TensorFlow checks the variables, but not the graph
     path = folder / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Open whatever a person calls a model: a run folder, an exported SavedModel, a pretrained name."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,7 +101,8 @@ def open_model(place, *verbs: str):
             f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
             f"or a pretrained model ({', '.join(known) or 'none here'})"
         )
-    saved = saved_model_folder(path)
+    # A run folder speaks for itself: no SavedModel that somebody put into it is taken for its model.
+    saved = None if (path / "config.json").is_file() else saved_model_folder(path)
     if saved is not None:
         from zoo.serving.served import ServedModel
 
@@ -141,7 +141,7 @@ def load_finished(path, model_name=None):
         )
     try:
         return keras.saving.load_model(run.model_file, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib, h5py and Keras fail each in its own way
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{run.model_file}: Keras cannot load it ({first_line}); resume the run to write it anew"

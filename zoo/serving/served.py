@@ -7,11 +7,14 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.models.capabilities import CAPABILITIES
+from zoo.serving.checksums import check_files
 from zoo.serving.export import METADATA
 
 
 class ServedModel:
     """The signatures of an exported model as methods.
+
+    A SavedModel is a program: its graph may read and write files. Open only those that you trust.
 
     ``latent_dim``, ``box`` and ``voxel_size_angstrom`` are those of the trained model; ``card`` is
     the text of its model card ("" without one). Arrays are cast to what a signature takes.
@@ -32,15 +35,17 @@ class ServedModel:
             self.verbs = [verb for verb in known if verb in self.metadata["signatures"]]
             self.box = int(self.metadata["box"])
             self.voxel_size_angstrom = float(self.metadata["voxel_size_angstrom"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            checksums = {str(each): int(crc) for each, crc in self.metadata.get("crc32", {}).items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ZooError(
                 f"{self.path / METADATA}: not readable ({error}); export the model again with zoo-export"
             ) from error
+        check_files(self.path, checksums)
         self.name = name or str(self.metadata.get("model", ""))
         try:
             self._loaded = tf.saved_model.load(str(self.path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            first_line = str(error).strip().splitlines()[0]
+        except Exception as error:  # of TensorFlow, of its protocol buffers, of Python: each has its own
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ZooError(
                 f"{self.path}: TensorFlow cannot load it ({first_line}); export it again"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,23 @@ import keras
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.files import whole_path
+from zoo.files import describe_write_error, whole_path
 from zoo.models.base import StartsFromMaps
 from zoo.registry import get_entry
 from zoo.runs import checkpoint, inputs
-from zoo.runs.run_folder import RunFolder, check_free, free_path
+from zoo.runs.run_config import check_data
+from zoo.runs.run_folder import CONFIG, RunFolder, check_free, free_path
+from zoo.runs.run_lock import locked
 from zoo.training import settings
-from zoo.training.allocator import keep_freed_memory
 from zoo.training.devices import Devices, batches_for, pick_devices
 from zoo.training.given_maps import set_given_maps
+from zoo.training.global_state import global_state_kept
 from zoo.training.judge import Judge
 from zoo.training.learner import Learner, make_learner
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
 from zoo.training.settings import TrainSettings
+from zoo.training.signals import Stopped, stop_at_once
 from zoo.training.warm_start import start_from
 
 _PREVIEW_IMAGES = 16
@@ -36,11 +40,18 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     Raises ZooError for whatever is wrong with the options, the data or the run folder.
     """
-    keep_freed_memory()
+    with global_state_kept(), contextlib.ExitStack() as held:
+        return _train(options, held)
+
+
+def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolder, int]:
     devices = pick_devices(options.strategy)
+    if options.resume is not None and devices.is_chief:
+        RunFolder.open(options.resume, options.model)  # says what is wrong with a folder that is no run
+        held.enter_context(locked(options.resume))
     run, opened, resumed = _open_run(options, devices)
     config, plan = run.config, settings.plan_of(run.config)
-    done = _done_steps(run) if resumed else 0
+    done = run.last_step() if resumed else 0
     if done > plan.steps:
         raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
 
@@ -50,9 +61,14 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
     taken = [] if done else _start(learner.model, config, devices)
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
+        held.enter_context(locked(run.path))
         run = RunFolder.create(run.path, config, options.overwrite)
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
+    if resumed and devices.is_chief:
+        # Not before the last check: a refused --resume leaves the run as it was.
+        run.write_config()
+    held.enter_context(_write_errors(run))
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
     _introduce(progress, run, opened, devices, learner.model, done)
     for line in taken:
@@ -64,19 +80,33 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
                 f"stopped after step {engine.step_index}; continue with: zoo-train --resume {run.path}"
             )
             return run, 128 + signal_number
-    _finish(learner, run, opened, devices, progress)
+    try:
+        # Workers that wait for the chief are inside TensorFlow, where only a default handler ends them.
+        with stop_at_once() if devices.is_chief else contextlib.nullcontext():
+            _finish(learner, run, opened, devices, progress)
+    except Stopped as stopped:
+        progress.say(f"stopped while finishing; finish with: zoo-train --resume {run.path}")
+        return run, 128 + stopped.signal_number
     return run, 0
+
+
+@contextlib.contextmanager
+def _write_errors(run: RunFolder):
+    """One line for whatever else cannot be written into a run folder; it says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        then = f"continue with: zoo-train --resume {run.path}"
+        raise ZooError(describe_write_error(error.filename or run.path, error, then)) from error
 
 
 def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, inputs.Inputs, bool]:
     if options.resume is not None:
         run = RunFolder.open(options.resume, options.model)
         run.config = settings.resumed_config(options, run.config, run.path)
+        check_data(run.config["data"], run.path / CONFIG)
         takes = get_entry(run.config["model"]).takes
-        opened = inputs.reopen(run.config["data"], takes, options.data)
-        if devices.is_chief:
-            run.write_config()
-        return run, opened, True
+        return run, inputs.reopen(run.config["data"], takes, options.data), True
     if options.out is not None and devices.is_chief:
         # Before the data are made or read: that may take long.
         check_free(options.out, options.overwrite)
@@ -85,11 +115,6 @@ def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, inpu
     config["device"] = devices.description
     path = Path(options.out) if options.out is not None else free_path(f"run-{options.model}")
     return RunFolder(path, config), opened, False
-
-
-def _done_steps(run: RunFolder) -> int:
-    steps = checkpoint.steps_in(run.checkpoints)
-    return steps[-1] if steps else 0
 
 
 def _set_precision(mixed: bool) -> None:
@@ -195,4 +220,5 @@ def _export(model, run: RunFolder, progress: Progress) -> None:
         return
     from zoo.serving.export import export_model
 
-    export_model(model, run.path / "export", overwrite=True)
+    then = f"finish with: zoo-train --resume {run.path}"
+    export_model(model, run.path / "export", overwrite=True, then=then)

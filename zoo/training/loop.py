@@ -84,7 +84,8 @@ class Loop:
                     if self.engine.is_finished:
                         return 0
                 self._save(self.plan.steps, None)
-                return 0
+                # One that came while the last state was saved.
+                return self.devices.agree(stop.signal_number)
         finally:
             if board is not None:
                 board.close()

@@ -14,6 +14,7 @@ import keras
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
 from zoo.runs import inputs
+from zoo.runs.run_config import RESUMED, check_config
 from zoo.training.loop import Plan
 
 BATCH_SIZE = 16
@@ -113,6 +114,7 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
     Raises ZooError where an option contradicts what the run was started with.
     """
+    check_config(config, Path(run) / "config.json", RESUMED)
     if settings.start_from is not None:
         raise ZooError(f"{run}: is a run already; --start-from is for a new one (leave out --resume)")
     fixed = {

@@ -26,10 +26,11 @@ from zoo.data.packing.write_info import make_info, save_table
 from zoo.data.particles import read_particles
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
-from zoo.files import clear_leftovers
+from zoo.files import clear_leftovers, require_space
 
 _CONTRAST_BYTES = 128 << 20
 _SMALL_BYTES = 64 << 20
+_MOST_PROCESSES = 1024
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def pack_table(
 ) -> PackResult:
     """Pack the particles or subtomograms of a table; see ``pack_particles``."""
     started = time.monotonic()
+    if processes is not None and not 1 <= processes <= _MOST_PROCESSES:
+        raise ZooError(f"--processes {processes}: expected 1 to {_MOST_PROCESSES}")
     share, out = share or WorkerShare(), Path(out).absolute()
     plan = make_plan(table, reader, settings)
     with _folder_begun(out, share):
@@ -111,7 +114,7 @@ def pack_table(
             _remove_old(out, share)
         _remove_abandoned(out)
         state = PackState.open(out, plan)
-        if state.finished:
+        if state.finished and _has_table(state.info):
             # A run that was killed just after its last file has left its markers.
             shutil.rmtree(state.folder, ignore_errors=True)
             return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
@@ -158,6 +161,15 @@ def _finish(out: Path, plan: PackPlan, state: PackState, contrast: dict, command
     info.save(out)
     shutil.rmtree(state.folder, ignore_errors=True)
     return DatasetInfo.load(out)
+
+
+def _has_table(info: DatasetInfo) -> bool:
+    """Whether a finished data set has its table, and no damaged or other one."""
+    try:
+        info.load_table()
+    except ZooError:
+        return False
+    return True
 
 
 def _make_task(
@@ -227,12 +239,7 @@ def _remove_abandoned(out: Path, pids: set[int] | None = None) -> None:
 
 def _require_space(out: Path, plan: PackPlan, todo: list[int]) -> None:
     needed = sum(plan.count(index) for index in todo) * plan.record_bytes
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise ZooError(
-            f"{out}: the disk has {free / 1e9:.3f} GB free, the data set needs {needed / 1e9:.3f} GB more; "
-            f"free space, or choose another folder or a smaller --box"
-        )
+    require_space(out, needed, "the data set", "choose another folder or a smaller --box")
 
 
 def _remove_old(out: Path, share: WorkerShare) -> None:

@@ -65,6 +65,8 @@ def worker_share(
             if num_workers != 1:
                 raise ZooError("--num-workers needs --worker-index: which of the workers this one is")
             worker_index = 0
+        if num_workers < 1:
+            raise ZooError(f"--num-workers {num_workers}: expected 1 or more")
         share = WorkerShare(worker_index, num_workers, "--worker-index")
     else:
         index, count, origin = share_of_work(environ)

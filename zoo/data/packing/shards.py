@@ -12,7 +12,7 @@ import numpy as np
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.normalise import METHODS as NORMALISATIONS
-from zoo.data.packing.normalise import background_mask, default_radius, normalise
+from zoo.data.packing.normalise import check_radius, default_radius, normalise
 from zoo.data.packing.resample import METHODS as RESAMPLINGS
 from zoo.data.packing.resample import resample
 from zoo.data.packing.worker_pool import count_done
@@ -23,6 +23,8 @@ from zoo.files import whole_file, write_json
 
 _CHUNK_BYTES = 16 << 20
 _WRITE_RECORDS = 64
+_LARGEST_BOX = 16384
+_LARGEST_PIXEL_ANGSTROM = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,15 @@ class PackSettings:
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ZooError(f"--{field.replace('_', '-')} {value}: expected {least} or more")
+        if self.box > _LARGEST_BOX:
+            raise ZooError(f"--box {self.box}: expected at most {_LARGEST_BOX} pixels")
+        size = self.pixel_size_angstrom
+        if size is not None and not 0 < size <= _LARGEST_PIXEL_ANGSTROM:
+            raise ZooError(
+                f"--pixel-size {size:g}: expected a positive number of Å, at most {_LARGEST_PIXEL_ANGSTROM:g}"
+            )
         if self.normalisation != "none":
-            background_mask(self.box, self.radius())  # refuses a radius that leaves no background
+            check_radius(self.box, self.radius())
 
     def radius(self) -> float:
         """Circle radius in pixels of the packed image."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import zlib
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.info import DatasetInfo, ShardInfo
+from zoo.data.info_check import file_crc32
 from zoo.data.packing.plan import PackPlan
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, ParticleTable
 from zoo.files import whole_file
@@ -22,15 +22,6 @@ def save_table(table: ParticleTable, path: Path) -> int:
     with whole_file(path) as file:
         np.savez(file, **table.columns())
     return file_crc32(path)
-
-
-def file_crc32(path: str | Path) -> int:
-    """CRC-32 (zlib's) of a whole file."""
-    crc = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return crc
 
 
 def make_info(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from zoo.data.info import TABLE_NAME, DatasetInfo
 from zoo.data.packing.worker_pool import available_cpus, count_done, run_tasks
-from zoo.data.packing.write_info import file_crc32
 from zoo.data.records.particle_record import ParticleRecord, decode_particle, frame_record, read_records
 from zoo.data.records.subtomogram_record import unpack_wedge
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, SHIFT_COLUMNS
@@ -45,13 +43,9 @@ def check_dataset(
     and labels of info.json. Raises ZooError naming the shard and record (1-based) of the first fault.
     """
     info = DatasetInfo.load(folder)
-    table_path = Path(info.path) / TABLE_NAME
-    columns = info.load_table()
-    if file_crc32(table_path) != info.table_crc32:
-        raise ZooError(f"{table_path}: its checksum is not that in info.json: changed or damaged; pack again")
-    labels = dict(Counter(columns["label"].tolist()))
-    if labels != info.labels:
-        raise ZooError(f"{table_path}: labels {labels}, info.json says {info.labels}; pack again")
+    columns = info.load_table()  # whose labels, checksum and pixel sizes are compared there
+    if processes is not None and processes < 1:
+        raise ZooError(f"--processes {processes}: expected 1 or more")
     if processes is None:
         processes = available_cpus() if info.count > _SMALL_RECORDS else 1
     starts = np.cumsum([0] + [shard.count for shard in info.shards])
