@@ -69,7 +69,7 @@ class Kind:
 
         ``path``: where the file has moved. Raises ZooError where it is gone or has changed since.
         """
-        table = self._read_source(info, _source_path(info, path))
+        table = self._read_source(info, path)
         columns = info.load_table()
         _require_same_rows(table, columns["uid"], columns["source_row"])
         return table
@@ -128,10 +128,10 @@ def _require_same_rows(table, uid: np.ndarray, rows: np.ndarray) -> None:
         raise ZooError(f"{where}: has changed since it was packed; pack it again, or put the old file back")
 
 
-def _read_particles(info, path: str):
+def _read_particles(info, path: str | None):
     from zoo.data.particles import read_particles
 
-    return read_particles(path)
+    return read_particles(_source_path(info, path))
 
 
 def _write_particles(info, table, path: str, columns: dict) -> None:
@@ -140,10 +140,10 @@ def _write_particles(info, table, path: str, columns: dict) -> None:
     write_particles(table, path, columns)
 
 
-def _read_subtomograms(info, path: str):
+def _read_subtomograms(info, path: str | None):
     from zoo.data.subtomograms import read_subtomograms
 
-    return read_subtomograms(path)
+    return read_subtomograms(_source_path(info, path))
 
 
 def _write_subtomograms(info, table, path: str, columns: dict) -> None:

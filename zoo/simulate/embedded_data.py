@@ -20,7 +20,7 @@ from zoo.simulate.embedded import (
 )
 
 _SUBTOMOGRAMS_VERSION = 1
-_CLASSES = (0, 2)  # core and core+A+B, which differ by a third of their mass
+_CLASSES = (0, 2)  # core and core+A+B: of the three the pair that differs most
 _COUNT_PER_CLASS = 30
 _SNR = 0.1
 _SHIFT_MAX_VOXELS = 2.0
