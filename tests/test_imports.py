@@ -39,6 +39,7 @@ ALLOWED = {
     },
     "serving": {"errors", "files", "input_files", "registry", "models", "data", "runs"},
     "training": {
+        "config",
         "errors",
         "files",
         "input_files",

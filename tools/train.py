@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Train a model, or continue a run with --resume.
 
-    zoo-train --model vaegan3d trains on embedded particles and needs no files.
+    zoo-train --model vaegan3d or faml trains on embedded data and needs no files.
     """
     from zoo.runs.inputs import parse_data
     from zoo.training.allocator import keep_freed_memory

@@ -1,4 +1,4 @@
-"""Faults of a training: what is refused changes nothing, what cannot be written is one line, signals count."""
+"""Faults of a training: a refusal changes nothing, what cannot be written is one line, signals count."""
 
 import contextlib
 import errno

@@ -105,7 +105,7 @@ class RunFolder:
         return 0
 
     def write_config(self) -> None:
-        """Write ``config.json``, whole or not at all; make the folders that a run needs, clear what was left."""
+        """Write ``config.json`` whole or not at all; make the folders of a run, clear what was left."""
         for folder in (self.path, self.checkpoints, self.logs, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
             clear_leftovers(folder)

@@ -15,6 +15,7 @@ from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
 from zoo.runs import inputs
 from zoo.runs.run_config import RESUMED, check_config
+from zoo.simulate.embedded_data import suggested_settings
 from zoo.training.loop import Plan
 
 BATCH_SIZE = 16
@@ -77,10 +78,15 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     hyperparameters = {**entry.presets[preset], **overrides}
     folders = inputs.by_role(entry.takes, settings.data, settings.model)
     wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
-    if not settings.data and "subtomograms" in entry.takes.values():
-        raise ZooError(f"{settings.model} needs subtomograms: name a folder made by zoo-pack with --data")
     opened = inputs.open_inputs(folders, entry.takes, wanted_box)
     info = opened.first
+    suggested = {
+        name: value
+        for role, folder in folders.items()
+        for name, value in (suggested_settings(entry.takes[role]) if folder is None else {}).items()
+        if name in hyperparameters and name not in overrides
+    }
+    hyperparameters.update(suggested)
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
         if name in hyperparameters and name not in overrides:
@@ -94,6 +100,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
         "preset": preset,
         "hyperparameters": hyperparameters,
         "data": inputs.describe(opened, folders),
+        "suggested": suggested,
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,
         **_length(settings, entry, hyperparameters, info.count, batch_size),

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zoo.data.formats.images import ImageReader
-from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
 from zoo.data.packing.partition import WorkerShare
-from zoo.data.packing.plan import PackPlan, PackState, make_plan
+from zoo.data.packing.plan import PackPlan, PackState, Reader, make_plan
 from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
 from zoo.data.packing.worker_pool import available_cpus, run_tasks
 from zoo.data.packing.write_info import make_info, save_table
@@ -92,7 +91,7 @@ def pack_particles(
 
 def pack_table(
     table: ParticleTable,
-    reader: ImageReader | VolumeReader,
+    reader: Reader,
     out: str | Path,
     settings: PackSettings,
     *,
@@ -173,13 +172,13 @@ def _has_table(info: DatasetInfo) -> bool:
 
 
 def _make_task(
-    out: Path, plan: PackPlan, reader: ImageReader | VolumeReader, index: int, sign: int, state: PackState
+    out: Path, plan: PackPlan, reader: Reader, index: int, sign: int, state: PackState
 ) -> ShardTask:
     part, first = plan.shard_reader(reader, index), int(plan.bounds[index])
     return ShardTask(out / plan.names[index], state.marker_path(index), part, plan.settings, sign, first)
 
 
-def _find_contrast(reader: ImageReader | VolumeReader, settings: PackSettings) -> dict:
+def _find_contrast(reader: Reader, settings: PackSettings) -> dict:
     """The contrast sign and how it was found, as stored in info.json."""
     stated = reader.table.source.stated_contrast_sign if reader.table.source else None
     if settings.contrast:

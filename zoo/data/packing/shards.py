@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
+from zoo.data.kinds import kind_of
 from zoo.data.packing.normalise import METHODS as NORMALISATIONS
 from zoo.data.packing.normalise import check_radius, default_radius, normalise
 from zoo.data.packing.resample import METHODS as RESAMPLINGS
 from zoo.data.packing.resample import resample
 from zoo.data.packing.worker_pool import count_done
 from zoo.data.records.particle_record import IMAGE_DTYPES, encode_particles, frame_record
-from zoo.data.records.subtomogram_record import volume_features
+from zoo.data.records.schema import VOXEL_LABELS
+from zoo.data.records.subtomogram_record import count_voxel_labels, volume_features
 from zoo.errors import ZooError
 from zoo.files import whole_file, write_json
 
@@ -85,7 +88,7 @@ class ShardTask:
 
     path: Path
     marker: Path
-    reader: ImageReader | VolumeReader
+    reader: ImageReader | VolumeReader | ArrayReader
     settings: PackSettings
     contrast_sign: int
     first: int = 0
@@ -101,7 +104,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     table.pixel_size_angstrom = table.pixel_size_angstrom * (task.reader.box / task.settings.box)
     crc = size = 0
     frames: list[bytes] = []
-    more = [volume_features(task.reader, task.settings.box, task.first)] if table.image_ndim == 3 else []
+    more = []
+    if kind_of(table).schema.has_wedge:
+        more = [volume_features(task.reader, task.settings.box, task.first)]
     with whole_file(task.path) as file:
         for number, payload in enumerate(encode_particles(images, table, *more), 1):
             frames.append(frame_record(payload))
@@ -115,6 +120,8 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         "shard": {"name": task.path.name, "count": len(table), "crc32": crc, "bytes": size},
         "statistics": statistics,
     }
+    if more and VOXEL_LABELS in more[0][0]:
+        marker["voxel_labels"] = count_voxel_labels(more[0])
     write_json(task.marker, marker)
     return marker
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from zoo.data.info import DatasetInfo, ShardInfo
 from zoo.data.info_check import file_crc32
+from zoo.data.kinds import kind_of
 from zoo.data.packing.plan import PackPlan
+from zoo.data.tables.map_table import MapTable
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, ParticleTable
 from zoo.files import whole_file
 
@@ -40,7 +42,7 @@ def make_info(
         name=settings.name,
         count=len(table),
         box=settings.box,
-        voxel_size_angstrom=max(groups, key=lambda group: group["count"])["pixel_size_angstrom"],
+        voxel_size_angstrom=_commonest(groups, table),
         contrast_sign=contrast["sign"],
         dtype=settings.dtype,
         shards=tuple(ShardInfo(**marker["shard"]) for marker in markers),
@@ -56,6 +58,8 @@ def make_info(
         has_ctf=_all_known(table, CTF_COLUMNS),
         has_poses=_all_known(table, EULER_COLUMNS),
         wedge=_wedge_form(table),
+        voxel_labels=earlier.voxel_labels if earlier else _sum_counts(markers),
+        names=table.names if isinstance(table, MapTable) else (),
         optics_groups=tuple(groups),
         seed=settings.seed,
         source=plan.source,
@@ -69,7 +73,7 @@ def make_info(
 
 def _wedge_form(table: ParticleTable) -> str:
     """How the records of subtomograms say what is measured: by masks or by ranges of tilts."""
-    if table.image_ndim < 3:
+    if not kind_of(table).schema.has_wedge:
         return ""
     return "mask" if (table.wedge_index >= 0).any() else "tilts"
 
@@ -93,8 +97,26 @@ def _statistics(markers: list[dict]) -> dict[str, float]:
     }
 
 
+def _sum_counts(markers: list[dict]) -> dict[int, int]:
+    """Voxels of each label in all shards."""
+    total: dict[int, int] = {}
+    for marker in markers:
+        for label, count in marker.get("voxel_labels", {}).items():
+            total[int(label)] = total.get(int(label), 0) + count
+    return dict(sorted(total.items()))
+
+
+def _commonest(groups: list[dict], table: ParticleTable) -> float:
+    """The pixel size of the largest optics group; of maps, which have none, the first one's."""
+    if not groups:
+        return float(table.pixel_size_angstrom[0])
+    return max(groups, key=lambda group: group["count"])["pixel_size_angstrom"]
+
+
 def _optics_groups(table: ParticleTable) -> list[dict]:
-    groups = []
+    groups: list[dict] = []
+    if "optics_group" not in table.column_types:
+        return groups
     for group in np.unique(table.optics_group).tolist():
         rows = table.optics_group == group
         first = int(np.flatnonzero(rows)[0])
@@ -116,7 +138,8 @@ def _known(value: float) -> float | None:
 
 
 def _all_known(table: ParticleTable, columns: tuple[str, ...]) -> bool:
-    return all(bool(np.isfinite(getattr(table, name)).all()) for name in columns)
+    known = [name for name in columns if name in table.column_types]
+    return known == list(columns) and all(bool(np.isfinite(getattr(table, name)).all()) for name in known)
 
 
 def _versions() -> dict[str, str]:
