@@ -1,10 +1,14 @@
 """Names, presets and the values a person may set."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from zoo.config import Config, setting
 from zoo.errors import ZooError
 from zoo.registry import (
-    coerce,
+    Entry,
+    add,
     create_model,
     get_entry,
     list_models,
@@ -14,21 +18,30 @@ from zoo.registry import (
 )
 
 
+@dataclass(frozen=True)
+class SampleConfig(Config):
+    width: int = setting(8, "units")
+    rate: float = setting(1e-3, "of learning")
+    norm: str = setting("batch", "of stages")
+    filters: tuple[int, ...] = setting((16, 32), "of stages")
+    fast: bool = setting(False, "whether to hurry")
+    limit: int | None = setting(None, "largest count")
+
+    def check(self):
+        if self.width > 1000 and not self.fast:
+            raise ZooError(f"width={self.width}: is too much, unless fast")
+
+
 @pytest.fixture(scope="module")
 def sample():
     """A registered model that keeps what it was made with."""
 
     @register(
         "sample-for-tests",
+        takes={"data": "particles"},
+        config=SampleConfig,
         presets={
-            "small": {
-                "width": 8,
-                "rate": 1e-3,
-                "norm": "batch",
-                "filters": (16, 32),
-                "fast": False,
-                "limit": None,
-            },
+            "small": {},
             "large": {
                 "width": 64,
                 "rate": 1e-4,
@@ -39,10 +52,13 @@ def sample():
             },
         },
         default_preset="small",
-        input_kind="particles",
-        summary="for tests",
     )
     class Sample:
+        """For tests.
+
+        No more.
+        """
+
         @classmethod
         def from_data(cls, info, preset, **overrides):
             model = cls()
@@ -58,13 +74,43 @@ def test_the_main_model_is_there():
     expected = {"paper", "uniform_camera", "trainable_camera", "no_noise_generator", "no_invariance"}
     expected |= {"pose_search", "tiny"}
     assert expected <= set(entry.presets)
-    assert entry.input_kind == "particles" and entry.summary
+    assert entry.takes == {"data": "particles"} and entry.learns == "players" and entry.summary
 
 
 def test_every_preset_has_every_hyperparameter():
     for name in list_models():
         entry = get_entry(name)
-        assert all(set(preset) == set(entry.types) for preset in entry.presets.values()), name
+        assert all(list(preset) == list(entry.config.settings()) for preset in entry.presets.values()), name
+
+
+def test_every_hyperparameter_has_a_range_and_a_line_of_help():
+    for name in set(list_models()) - {"sample-for-tests", "toy"}:
+        for field in get_entry(name).config.settings().values():
+            assert field.help and "\n" not in field.help and not field.help.endswith("."), (name, field.name)
+            if field.type in (int, float):
+                assert field.least is not None or field.above is not None, (name, field.name)
+                assert field.most is not None or field.below is not None, (name, field.name)
+
+
+def test_every_number_just_outside_its_range_is_one_line():
+    for name in ("vaegan3d", "faml", "fa"):
+        for field in get_entry(name).config.settings().values():
+            if field.type not in (int, float):
+                continue
+            wrong = ["none", "nan", "inf", "-inf", "1e400", "many", True]
+            wrong += [field.least - 1] if field.least is not None else [field.above]
+            wrong += [field.most + 1] if field.most is not None else [field.below]
+            for value in wrong:
+                with pytest.raises(ZooError) as error:
+                    resolve_config(name, None, {field.name: [value] if field.many else value})
+                assert str(error.value).startswith(f"{field.name}="), (name, field.name, value)
+
+
+def test_every_class_is_where_its_entry_says():
+    for name in ("vaegan3d", "faml", "fa"):
+        entry = get_entry(name)
+        assert entry.place == f"{entry.cls.__module__}:{entry.cls.__qualname__}"
+        assert entry.cls.learns == entry.learns
 
 
 def test_unknown_names_get_the_nearest(sample):
@@ -117,9 +163,10 @@ def test_other_types_are_refused(sample, name, text, expected):
         resolve_config("sample-for-tests", None, {name: text})
 
 
-def test_a_number_stays_itself():
-    assert coerce("x", 3, 1.0) == 3.0 and isinstance(coerce("x", 3, 1.0), float)
-    assert coerce("x", 2**60 + 1, 1) == 2**60 + 1
+def test_values_that_do_not_go_together(sample):
+    with pytest.raises(ZooError, match="width=2000: is too much"):
+        resolve_config("sample-for-tests", None, {"width": 2000})
+    assert resolve_config("sample-for-tests", "large", {"width": 2000})["width"] == 2000
 
 
 def test_file_then_options(sample, tmp_path):
@@ -144,26 +191,51 @@ def test_bad_files_are_named(sample, tmp_path, content, words):
     with pytest.raises(ZooError) as error:
         resolve_config("sample-for-tests", None, None, path)
     assert words in str(error.value) and str(path) in str(error.value)
-    with pytest.raises(ZooError, match="cannot be read"):
+    with pytest.raises(ZooError, match="no such file"):
         resolve_config("sample-for-tests", None, None, tmp_path / "absent.yaml")
 
 
-def test_create_hands_over_preset_and_changes(sample):
+def test_create_hands_over_preset_seed_and_changes(sample):
     assert create_model("sample-for-tests", "info", "large", width="5").made_with == (
         "info",
         "large",
         {"width": 5},
     )
     assert create_model("sample-for-tests").made_with == (None, "small", {})
+    assert create_model("sample-for-tests", seed=3).made_with == (None, "small", {"seed": 3})
 
 
 def test_two_classes_of_one_name_are_refused(sample):
-    def again():
-        @register("sample-for-tests", presets={"a": {}}, default_preset="a", input_kind="", summary="")
+    def again(name, **parts):
+        @register(name, **{"takes": {"data": "particles"}, **parts})
         class Other:
             pass
 
     with pytest.raises(ValueError, match="two models are called"):
-        again()
+        again("sample-for-tests")
     with pytest.raises(ValueError, match="is not one of"):
-        register("x", presets={"a": {}}, default_preset="b", input_kind="", summary="")
+        again("x", presets={"a": {}}, default_preset="b")
+    with pytest.raises(ValueError, match="takes = {}"):
+        again("x", takes=None)
+    with pytest.raises(ValueError, match="learns by 'heart'"):
+        again("x", learns="heart")
+    with pytest.raises(ZooError, match="x has no hyperparameter called 'width'"):
+        again("x", presets={"a": {"width": 3}})
+    with pytest.raises(ValueError, match="no preset"):
+        add(Entry("x", "a:B", presets={}, takes={"data": "particles"}))
+    assert "x" not in list_models()
+
+
+def test_summary_and_data_come_from_the_class(sample):
+    entry = get_entry("sample-for-tests")
+    assert entry.summary == "For tests." and entry.cls is sample and entry.default_preset == "small"
+
+    @register("sample-of-attributes")
+    class Own:
+        takes = {"maps": "maps", "subtomograms": "subtomograms"}
+        learns = "epochs"
+        Config = SampleConfig
+
+    entry = get_entry("sample-of-attributes")
+    assert entry.takes == Own.takes and entry.learns == "epochs" and entry.config is SampleConfig
+    assert entry.presets == {"default": SampleConfig.defaults()}

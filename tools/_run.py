@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -42,11 +43,20 @@ def run(app: typer.Typer, name: str | None = None, args: Sequence[str] | None = 
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         hush_tensorflow()
     try:
+        _refuse_empty(arguments)
         get_command(app)(args=arguments, prog_name=name or os.path.basename(sys.argv[0]))
     except (ZooError, OSError, KeyboardInterrupt) as error:
         if debug:
             raise
         sys.exit(_report(error))
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise ZooError for an empty word: as a path it would be the working folder (of an unset $VARIABLE)."""
+    for place, word in enumerate(arguments):
+        if word == "" or re.fullmatch(r"--[a-z][a-z0-9-]*=", word):
+            after = word.rstrip("=") or (arguments[place - 1] if place else "the command's name")
+            raise ZooError(f"an empty word after {after}: expected a value (is a $VARIABLE not set?)")
 
 
 def _report(error: BaseException) -> int:

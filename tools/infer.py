@@ -56,7 +56,7 @@ def encode(
     from zoo.serving.open_model import open_data_of, open_model
 
     check_npz_name(out)
-    model, info = open_model(folder), open_data_of(folder, data)
+    model, info = open_model(folder, "encode"), open_data_of(folder, data)
     table = open_source(info, source) if star else None
     latents = _encode(model, info, batch_size)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
@@ -114,7 +114,7 @@ def cluster(
     from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
     from zoo.analysis.selection import open_source
     from zoo.analysis.truth import read_truths, truth_folder
-    from zoo.files import folder_written_whole
+    from zoo.files import whole_folder
     from zoo.serving.open_model import open_data_of, open_model
 
     settings = ClusterSettings(
@@ -127,11 +127,11 @@ def cluster(
         random_state=seed,
         assign_all=assign_all,
     )
-    with folder_written_whole(out, CLUSTERS, overwrite) as partial:
+    with whole_folder(out, CLUSTERS, overwrite) as partial:
         info = open_data_of(folder, data)
         settings.check(info.count)
         table = None if no_selections else open_source(info, source)
-        model = open_model(folder)
+        model = open_model(folder, "encode", "density")
         truths = truth or truth_folder(source or info.source.get("path"))
         truths = (
             read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
@@ -174,13 +174,13 @@ def maps(
 ) -> None:
     """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
     from zoo.analysis.map_folder import SERIES, choose_series, write_series
-    from zoo.files import folder_written_whole
+    from zoo.files import whole_folder
     from zoo.serving.open_model import open_data_of, open_model
 
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
-    with folder_written_whole(out, SERIES, overwrite) as partial:
-        model = open_model(folder)
+    with whole_folder(out, SERIES, overwrite) as partial:
+        model = open_model(folder, "density")
         if latents is None and clusters is None:
             latents = _encode(model, open_data_of(folder, data), batch_size)
             pca = pca or 10
@@ -209,6 +209,28 @@ def select(
     table = read_source(source or latents.source, latents.uid, latents.source_row)
     count = write_selection(table, latents.source_row[rows], out, {"zooCluster": cluster[rows]})
     print(f"wrote {out}: {count:,} of {len(table):,} particles")
+
+
+@app.command()
+def align(
+    folder: Run,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.star", help="The source file with poses and classes.")
+    ],
+    data: Data = None,
+    batch_size: BatchSize = 16,
+) -> None:
+    """Write the pose and class of every particle or subtomogram against what the run has learned."""
+    from zoo.analysis.columns import write_columns
+    from zoo.analysis.rows import rows_of
+    from zoo.models.outcome import pose_columns
+    from zoo.serving.open_model import open_data_of, open_model
+    from zoo_tools._progress import image_progress
+
+    model, info = open_model(folder, "align"), open_data_of(folder, data)
+    with image_progress("aligning") as show:
+        found = rows_of(model, "align", info, batch_size, progress=show)
+    print(write_columns(info, out, pose_columns(found)))
 
 
 def _encode(model, info, batch_size: int):

@@ -40,7 +40,8 @@ def _model_rows() -> list[list[str]]:
         presets = " ".join(
             preset + ("*" if preset == entry.default_preset else "") for preset in entry.presets
         )
-        rows.append([name, entry.input_kind, presets, entry.summary, entry.status, entry.paper])
+        kinds = ", ".join(entry.takes.values())
+        rows.append([name, kinds, presets, entry.summary, entry.status, entry.paper])
     return rows
 
 

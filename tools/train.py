@@ -16,7 +16,11 @@ app = make_app("Train a model.")
 def train(
     model: Annotated[str | None, typer.Option(help="Which model (zoo models lists them).")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder made by zoo-pack; left out: the embedded particles.")
+        list[str] | None,
+        typer.Option(
+            metavar="[ROLE=]DIR",
+            help="Folder made by zoo-pack, one for each role of the model; left out: embedded data.",
+        ),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Named set of hyperparameters of the model.")] = None,
     steps: Annotated[int | None, typer.Option(help="Total steps, those before a resume included.")] = None,
@@ -52,14 +56,16 @@ def train(
 ) -> None:
     """Train a model, or continue a run with --resume.
 
-    zoo-train --model vaegan3d trains on embedded particles and needs no files.
+    zoo-train --model vaegan3d or faml trains on embedded data and needs no files.
     """
+    from zoo.runs.inputs import parse_data
+    from zoo.training.allocator import keep_freed_memory
     from zoo.training.job import train as run_job
     from zoo.training.settings import TrainSettings, parse_assignments
 
     options = TrainSettings(
         model=model,
-        data=data,
+        data=parse_data(data or []),
         preset=preset,
         overrides=parse_assignments(set_values or []),
         config_file=config,
@@ -77,6 +83,7 @@ def train(
         log_every=log_every,
         overwrite=overwrite,
     )
+    keep_freed_memory()  # here and not in train(): it changes the whole process, for good
     _, code = run_job(options)
     raise typer.Exit(code)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from zoo.analysis.latent import Latents, check_latent_size, encode_batches
+from zoo.analysis.latent import Latents, check_latent_size
+from zoo.analysis.rows import apply_to_batches
 from zoo.errors import ZooError
 
 
@@ -55,19 +56,24 @@ def test_every_image_is_encoded_once_in_batches_of_one_size():
     images = np.random.default_rng(1).normal(size=(11, 4, 4, 1)).astype(np.float32)
     seen, counted = [], []
 
-    def encode(batch, ctf):
-        seen.append(batch.shape)
-        return {"z_mean": batch.reshape(len(batch), -1)[:, :2] + ctf[:, :1], "z_logvar": batch[:, 0, :2, 0]}
+    def encode(batch):
+        image = batch["image"]
+        seen.append(image.shape)
+        return {"z_mean": image.reshape(len(image), -1)[:, :2] + batch["ctf"][:, :1]}
 
-    found = encode_batches(encode, batches(images, [4, 4, 3]), 4, counted.append)
+    features, kept = ("image", "ctf"), ("source_row",)
+    parts = []
+    for part in apply_to_batches(encode, batches(images, [4, 4, 3]), features, 4, kept):
+        parts.append(part)
+        counted.append(sum(len(each["z_mean"]) for each in parts))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     np.testing.assert_allclose(found["z_mean"], images.reshape(11, -1)[:, :2] + np.arange(11)[:, None])
     np.testing.assert_array_equal(found["source_row"], np.arange(11))
     assert seen == [(4, 4, 4, 1)] * 3 and counted == [4, 8, 11]
 
 
-def test_empty_data_set_is_told():
-    with pytest.raises(ZooError, match="holds no particles"):
-        encode_batches(lambda images, ctf: {}, [], 4)
+def test_no_batches_give_no_rows():
+    assert list(apply_to_batches(lambda batch: batch, [], ("image",), 4)) == []
 
 
 def test_latents_of_another_size_are_told():

@@ -30,7 +30,11 @@ class MeanModel:
 
     latent_dim, box, name = 2, 32, "mean"
 
-    def encode(self, images, ctf):
+    def features(self, verb):
+        return ["image", "ctf"]
+
+    def apply(self, verb, batch):
+        images = batch["image"]
         flat = images.reshape(len(images), -1)
         return {
             "z_mean": np.stack([flat.mean(1), (flat**2).mean(1)], axis=1),

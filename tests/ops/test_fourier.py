@@ -82,12 +82,13 @@ def test_hermitian_part_is_the_transform_of_the_real_part(n, rank):
 
 
 @pytest.mark.parametrize("n", [6, 7])
-def test_half_plane_fills_the_transform_of_a_real_image(n):
-    re, im = fourier.fft2(np.random.default_rng(4).normal(size=(2, n, n)))
+@pytest.mark.parametrize("rank, transform", [(2, fourier.fft2), (3, fourier.fft3)])
+def test_half_space_fills_the_transform_of_a_real_image_or_map(n, rank, transform):
+    re, im = transform(np.random.default_rng(4).normal(size=(2, *[n] * rank)))
     half = n // 2 + 1
-    full_re, full_im = fourier.fill_half_plane(re[..., :half], im[..., :half])
-    np.testing.assert_allclose(numpy(full_re), numpy(re), atol=2e-6)
-    np.testing.assert_allclose(numpy(full_im), numpy(im), atol=2e-6)
+    full_re, full_im = fourier.fill_half_space(re[..., :half], im[..., :half], rank)
+    np.testing.assert_allclose(numpy(full_re), numpy(re), atol=1e-6 * n**rank)
+    np.testing.assert_allclose(numpy(full_im), numpy(im), atol=1e-6 * n**rank)
 
 
 @pytest.mark.parametrize("sizes", [(6, 9), (7, 10), (6, 12), (7, 7)])

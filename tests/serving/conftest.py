@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from zoo.models.base import ZooModel
+from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
+from zoo.models.endpoint import Endpoint, Input
+
 
 @keras.saving.register_keras_serializable("zoo_test")
-class ToyModel(keras.Model):
+class ToyModel(ZooModel, Encodes, MakesMaps, Projects, Generates):
     """Two dense layers: images → latents, latents → maps; noise drawn from a given seed."""
 
     latent_dim, box, voxel_size_angstrom = 3, 8, 2.5
@@ -24,9 +28,10 @@ class ToyModel(keras.Model):
         self.built = True
 
     def get_config(self):
-        return {**super().get_config(), "width": self.width}
+        return {"name": self.name, "width": self.width}
 
-    def encode(self, image, ctf):
+    def encode(self, batch):
+        image, ctf = batch["image"], batch["ctf"]
         ctf = ops.where(ops.isnan(ctf), 0.0, ctf)
         flat = ops.concatenate([ops.reshape(image, (-1, self.box**2)), ctf / 1e4], axis=-1)
         mean, logvar = ops.split(self.encoder(flat), 2, axis=-1)
@@ -49,17 +54,19 @@ class ToyModel(keras.Model):
     def endpoints(self):
         side = self.box
         latent, angles, ctf = (
-            ((None, self.latent_dim), "float32"),
-            ((None, 3), "float32"),
-            ((None, 9), "float32"),
+            Input((None, self.latent_dim), "latent"),
+            Input((None, 3), "pose"),
+            Input((None, 9), "ctf"),
         )
         view = {"z": latent, "euler_deg": angles, "ctf": ctf}
-        noise = {"noise": ((None, side, side), "float32"), "z_noise": ((None, 5), "float32")}
+        noise = {"noise": Input((None, side, side), "noise"), "z_noise": Input((None, 5), "noise")}
         return {
-            "encode": (self.encode, {"image": ((None, side, side, 1), "float32"), "ctf": ctf}),
-            "density": (lambda z: {"density": self.density(z)}, {"z": latent}),
-            "project": (lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)}, view),
-            "generate": (lambda **given: {"image": self.generate(**given)}, {**view, **noise}),
+            "encode": Endpoint(
+                lambda **batch: self.encode(batch), {"image": Input((None, side, side, 1)), "ctf": ctf}
+            ),
+            "density": Endpoint(lambda z: {"density": self.density(z)}, {"z": latent}),
+            "project": Endpoint(lambda **given: {"image": self.project(**given)}, view),
+            "generate": Endpoint(lambda **given: {"image": self.generate(**given)}, {**view, **noise}),
         }
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from zoo.errors import ZooError
+from zoo.models.endpoint import Endpoint, Input
 from zoo.serving.export import METADATA, export_model
 from zoo.serving.seeded import seeded
 
@@ -43,8 +45,8 @@ np.savez(sys.argv[2].replace('inputs', 'outputs'), **outputs)
 
 
 def call_endpoint(model, name, inputs):
-    function, arguments = seeded(*model.endpoints()[name])
-    found = function(**{key: keras.ops.convert_to_tensor(inputs[key]) for key in arguments})
+    endpoint = seeded(model.endpoints()[name])
+    found = endpoint.function(**{key: keras.ops.convert_to_tensor(inputs[key]) for key in endpoint.inputs})
     return {key: np.asarray(value) for key, value in found.items()}
 
 
@@ -118,9 +120,32 @@ def test_a_failure_leaves_nothing_behind(toy_model, tmp_path, monkeypatch):
     def broken(z):
         raise RuntimeError("no such layer")
 
-    monkeypatch.setattr(toy_model, "endpoints", lambda: {"density": (broken, {"z": ((None, 3), "float32")})})
+    endpoint = Endpoint(broken, {"z": Input((None, 3))})
+    monkeypatch.setattr(toy_model, "endpoints", lambda: {"density": endpoint})
     with pytest.raises(RuntimeError, match="no such layer"):
         export_model(toy_model, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (tf.errors.ResourceExhaustedError, "the disk is full"),
+        (tf.errors.OutOfRangeError, "the file grew beyond the allowed size"),
+        (tf.errors.PermissionDeniedError, "get permission to write there"),
+        (tf.errors.DataLossError, "a.data; File too large"),
+    ],
+)
+def test_a_disk_that_tensorflow_cannot_write_is_one_line(toy_model, tmp_path, monkeypatch, error, words):
+    def full(*_, **__):
+        raise error(None, None, "variables/a.data; File too large\n[[node]] and a long trace")
+
+    monkeypatch.setattr("keras.export.ExportArchive.write_out", full)
+    with pytest.raises(ZooError, match=words) as told:
+        export_model(toy_model, tmp_path / "out", then="finish with: zoo-train --resume RUN")
+    assert "\n" not in str(told.value) and str(tmp_path / "out" / "1") in str(told.value)
+    if error is not tf.errors.DataLossError:
+        assert "finish with: zoo-train --resume RUN" in str(told.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -1,8 +1,13 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 from zoo.errors import ZooError
+from zoo.serving.checksums import check_files
 from zoo.serving.export import METADATA
+from zoo.serving.open_model import open_model
 from zoo.serving.served import ServedModel
 
 
@@ -14,7 +19,7 @@ def served(exported):
 def test_methods_give_what_the_model_gives(served, toy_model, toy_inputs):
     z, euler, ctf = (toy_inputs[name] for name in ("z", "euler_deg", "ctf"))
     found = served.encode(toy_inputs["image"], ctf)
-    expected = toy_model.encode(toy_inputs["image"], ctf)
+    expected = toy_model.encode(toy_inputs)
     for name in ("z_mean", "z_logvar"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
     np.testing.assert_allclose(served.density(z), toy_model.density(z), atol=1e-6)
@@ -66,7 +71,40 @@ def test_folders_that_are_no_saved_model_are_told(tmp_path, exported):
     with pytest.raises(ZooError, match="zoo.json: not readable"):
         ServedModel(tmp_path)
     (tmp_path / METADATA).parent.mkdir()
-    (tmp_path / METADATA).write_bytes((exported / METADATA).read_bytes())
+    metadata = json.loads((exported / METADATA).read_text())
+    (tmp_path / METADATA).write_text(json.dumps(metadata))
+    with pytest.raises(ZooError, match="saved_model.pb: is not the file that was exported"):
+        ServedModel(tmp_path)
+    del metadata["crc32"]  # exported before checksums were written
+    (tmp_path / METADATA).write_text(json.dumps(metadata))
     with pytest.raises(ZooError, match="TensorFlow cannot load it") as told:
         ServedModel(tmp_path)
     assert "\n" not in str(told.value)
+
+
+def test_a_flipped_bit_anywhere_is_one_line(tmp_path, exported):
+    folder = tmp_path / "1"
+    shutil.copytree(exported, folder)
+    for name in json.loads((exported / METADATA).read_text())["crc32"]:
+        whole = (exported / name).read_bytes()
+        for place in {0, len(whole) // 2, len(whole) - 1} if whole else ():
+            damaged = bytearray(whole)
+            damaged[place] ^= 4
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(ZooError, match=f"{name}: is not the file that was exported") as told:
+                ServedModel(folder)
+            assert "\n" not in str(told.value)
+        (folder / name).unlink()
+        with pytest.raises(ZooError, match="no such"):
+            ServedModel(folder) if name != "saved_model.pb" else check_files(folder, {name: 0})
+        (folder / name).write_bytes(whole)
+    assert ServedModel(folder).latent_dim == ServedModel(exported).latent_dim
+
+
+def test_a_run_folder_is_opened_by_its_own_model(tmp_path, exported):
+    """Not by a SavedModel that somebody put there: its graph would run."""
+    shutil.copytree(exported, tmp_path / "run" / "7")
+    assert isinstance(open_model(tmp_path / "run"), ServedModel)
+    (tmp_path / "run" / "config.json").write_text('{"zoo_run": 1, "model": "vaegan3d"}')
+    with pytest.raises(ZooError, match="has no model.keras yet"):
+        open_model(tmp_path / "run")

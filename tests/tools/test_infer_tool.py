@@ -81,7 +81,7 @@ def test_latents_are_those_of_the_model_in_record_order(latents, small_run, pack
     found = np.load(latents / "z.npz")
     info = DatasetInfo.load(packed)
     batch = next(iter(sequential_batches(info, 60)))
-    expected = open_model(small_run).keras_model.encode(batch["image"], batch["ctf"])
+    expected = open_model(small_run).keras_model.encode(batch)
     np.testing.assert_allclose(found["z_mean"], expected["z_mean"], atol=1e-5)
     np.testing.assert_allclose(found["z_logvar"], expected["z_logvar"], atol=1e-5)
     np.testing.assert_array_equal(found["source_row"], batch["source_row"])

@@ -205,7 +205,6 @@ def test_volumes_do_not_stay_in_memory(tmp_path, measured_python, monkeypatch):
         from zoo.training.settings import TrainSettings
         if __name__ == "__main__":
             folder, count = Path(sys.argv[1]), int(sys.argv[2])
-            job.keep_freed_memory = lambda: True
             classes = embedded_classes(48)
             one = ClassMaps(classes.maps[[2]], classes.voxel_size_angstrom, (classes.names[2],))
             settings = SubtomogramSettings(count, snr=0.5, quick=True)

@@ -63,6 +63,7 @@ def test_judge_knows_a_perfect_model(tmp_path, toy_records):
 
     from zoo.data.formats.mrc import write_volume
     from zoo.data.info import DatasetInfo
+    from zoo.models.capabilities import Encodes, MakesMaps
     from zoo.simulate.embedded import embedded_maps
     from zoo.training.judge import Judge
 
@@ -78,9 +79,9 @@ def test_judge_knows_a_perfect_model(tmp_path, toy_records):
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 96)
 
-    class Perfect:
-        def encode(self, image, ctf):
-            return {"z_mean": 10.0 * image[:, 0, 0, :]}
+    class Perfect(Encodes, MakesMaps):
+        def encode(self, batch):
+            return {"z_mean": 10.0 * batch["image"][:, 0, 0, :]}
 
         def density(self, z):
             return truths[np.round(z[:, 0] / 10).astype(int)]

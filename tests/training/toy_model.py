@@ -6,25 +6,35 @@ Run as a program it is ``zoo-train``: ``python toy_model.py --model toy --data D
 
 import os
 import time
+from dataclasses import dataclass
 
 import keras
 from keras import ops
 
+from zoo.config import Config, setting
 from zoo.engines.draws import Draw
-from zoo.models.adversarial import AdversarialModel
-from zoo.registry import register
+from zoo.models.gradient_model import GradientModel
+from zoo.registry import get_entry, register
 
-PRESETS = {
-    "tiny": {"box": 16, "width": 8, "rate": 0.01, "blow_up_at": -1},
-    "wide": {"box": 16, "width": 32, "rate": 0.01, "blow_up_at": -1},
-}
+
+@dataclass(frozen=True)
+class ToyConfig(Config):
+    box: int = setting(16, "edge of the images", unit="pixels", least=4, most=64)
+    width: int = setting(8, "units of each network", least=1, most=64)
+    rate: float = setting(0.01, "of Adam", above=0, most=1)
+    blow_up_at: int = setting(-1, "step whose loss is infinite; -1: none", least=-1)
 
 
 @register(
-    "toy", presets=PRESETS, default_preset="tiny", input_kind="particles", summary="for tests", paper="none"
+    "toy",
+    takes={"data": "particles"},
+    config=ToyConfig,
+    presets={"tiny": {}, "wide": {"width": 32}},
+    learns="players",
+    paper="none",
 )
 @keras.saving.register_keras_serializable(package="zoo-tests")
-class ToyModel(AdversarialModel):
+class ToyModel(GradientModel):
     """An encoder that predicts images from themselves plus noise, and a score with batch norm."""
 
     players = ("critic", "encoder")
@@ -45,7 +55,7 @@ class ToyModel(AdversarialModel):
 
     @classmethod
     def from_data(cls, info, preset, **overrides):
-        config = {**PRESETS[preset], **overrides}
+        config = {**get_entry("toy").presets[preset], **overrides}
         if info is not None:
             config.update(box=info.box, voxel_size_angstrom=info.voxel_size_angstrom)
         return cls(**config)

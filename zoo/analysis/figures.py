@@ -3,7 +3,7 @@
 import numpy as np
 
 from zoo.analysis.maps import cluster_colour
-from zoo.data.files import atomic_path
+from zoo.files import whole_path
 
 
 def save_scatter(path, embedding, cluster, label=None, title: str = "", axis: str = "UMAP") -> None:
@@ -77,5 +77,5 @@ def _new_figure(width_inch: float, height_inch: float):
 
 
 def _save(figure, path) -> None:
-    with atomic_path(path) as partial:
+    with whole_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": "zoo"})

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.files import atomic_path
+from zoo.analysis.rows import rows_of
 from zoo.errors import ZooError
+from zoo.files import whole_path
 
 ARRAYS = {
     "z_mean": np.float32,
@@ -50,7 +51,7 @@ class Latents:
     def save(self, path) -> None:
         """Write all columns to one compressed ``.npz``, whole or not at all."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        with atomic_path(path) as partial, open(partial, "wb") as file:
+        with whole_path(path) as partial, open(partial, "wb") as file:
             np.savez_compressed(file, **columns, **self.extra)
 
     @classmethod
@@ -116,62 +117,23 @@ def check_latent_size(latents: Latents, model, origin) -> None:
         )
 
 
-def encode_batches(encode, batches, batch_size: int, progress=None):
-    """Encode batches one by one: (z_mean, z_logvar, uid, source_row, label) as arrays.
-
-    `encode(images (b, y, x, 1), ctf (b, 9))` gets batches of one size only, the last one padded,
-    so that a compiled function is traced once. `batches` yields dicts as the pipeline does;
-    `progress(done)` is called after each. Memory holds one batch and the results.
-    """
-    names = ("z_mean", "z_logvar", "uid", "source_row", "label")
-    parts: dict[str, list] = {name: [] for name in names}
-    for batch in batches:
-        images, ctf = np.asarray(batch["image"]), np.asarray(batch["ctf"])
-        count = len(images)
-        missing = batch_size - count
-        if missing > 0:
-            images = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-            ctf = np.concatenate([ctf, np.repeat(ctf[-1:], missing, axis=0)])
-        found = encode(images, ctf)
-        for name in ("z_mean", "z_logvar"):
-            parts[name].append(np.asarray(found[name])[:count])
-        for name in ("uid", "source_row", "label"):
-            parts[name].append(np.asarray(batch[name]))
-        if progress:
-            progress(sum(map(len, parts["uid"])))
-    if not parts["uid"]:
-        raise ZooError("the data set holds no particles; pack at least one")
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
-
-
 def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents:
-    """Latents of all particles of a packed data set, in the order of its records.
+    """Latents of all records of a packed data set, in the order of its records.
 
-    `model` has ``encode``, ``latent_dim`` and ``box``; `info` is a `zoo.data.info.DatasetInfo`;
+    `model` is what `open_model` opens and encodes; `info` is a `zoo.data.info.DatasetInfo`;
     `progress(done, total)` is called after each batch.
     Raises ZooError if box or pixel size differ or a latent is not finite.
     """
-    from zoo.data.records.particle_pipeline import readable_errors, sequential_batches
-
-    if model.box != info.box:
-        raise ZooError(
-            f"{info.path}: images of {info.box} pixels, but the model was trained on {model.box}; "
-            f"pack the particles again with --box {model.box}"
-        )
     require_same_voxel_size(model, info)
-    batch_size = min(batch_size, info.count) or 1
-    with readable_errors(info):
-        batches = sequential_batches(info, batch_size).as_numpy_iterator()
-        tell = progress and (lambda done: progress(done, info.count))
-        columns = encode_batches(model.encode, batches, batch_size, tell)
+    columns = rows_of(model, "encode", info, batch_size, ("uid", "source_row", "label"), progress)
     if not np.isfinite(columns["z_mean"]).all():
         row = int(np.flatnonzero(~np.isfinite(columns["z_mean"]).all(axis=1))[0])
         raise ZooError(
             f"{info.path}: particle {row} got a latent that is not finite; "
             "the run has diverged or the image holds NaN (zoo-pack --check)"
         )
-    columns = {name: column.astype(ARRAYS[name]) for name, column in columns.items()}
-    return Latents(**columns, source=source_path(info), model=getattr(model, "name", ""))
+    columns = {name: np.asarray(columns[name]).astype(dtype) for name, dtype in ARRAYS.items()}
+    return Latents(**columns, source=source_path(info), model=model.name)
 
 
 def require_same_voxel_size(model, info) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.files import existing_file
-from zoo.data.parts import write_json
-from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS
+from zoo.data.info_check import check_against_table, check_values
+from zoo.data.kinds import kind_named, kind_of
+from zoo.data.tables.particle_table import CTF_COLUMNS
 from zoo.errors import ZooError
+from zoo.files import write_json
+from zoo.input_files import existing_file
 
 INFO_NAME = "info.json"
 TABLE_NAME = "table.npz"
 FORMAT_VERSION = 1
+_COUNTS = {"labels", "voxel_labels"}  # by label; JSON knows only text as a key
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class DatasetInfo:
     ``voxel_size_angstrom`` is the pixel size of the packed images (of the largest optics group if they
     differ: each record carries its own). ``contrast_sign`` is the sign that the images were multiplied
     with so that particles are positive; ``contrast`` says how it was found. ``labels`` counts the
-    particles per label (-1: unknown). ``kind`` is "particles" (images) or "subtomograms" (volumes, with
-    ``wedge`` "mask" or "tilts"). ``path`` is the folder, not stored.
+    particles per label (-1: unknown). ``kind`` names one of `zoo.data.kinds.KINDS`; subtomograms have a
+    ``wedge`` ("mask" or "tilts") and, where each voxel is labelled, the voxels of each label in
+    ``voxel_labels``; maps have ``names``. ``path`` is the folder, not stored.
     """
 
     kind: str
@@ -58,6 +62,8 @@ class DatasetInfo:
     has_ctf: bool = False
     has_poses: bool = False
     wedge: str = ""
+    voxel_labels: dict[int, int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     optics_groups: tuple[dict[str, Any], ...] = ()
     seed: int = 0
     source: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +83,8 @@ class DatasetInfo:
         """Write info.json into ``folder``, whole or not at all."""
         content = dataclasses.asdict(self)
         del content["path"]
-        content["labels"] = {str(label): count for label, count in self.labels.items()}
+        for name in _COUNTS:
+            content[name] = {str(label): count for label, count in content[name].items()}
         write_json(Path(folder) / INFO_NAME, content)
 
     @classmethod
@@ -96,14 +103,18 @@ class DatasetInfo:
                 f"pack the data set again with this version of zoo-pack"
             )
         try:
+            kind_named(content["kind"], str(path / INFO_NAME))
             content["shards"] = tuple(_shard(shard) for shard in content["shards"])
-            content["labels"] = {int(label): int(count) for label, count in content["labels"].items()}
+            for name in _COUNTS & set(content):
+                content[name] = {int(label): int(count) for label, count in content[name].items()}
+            content["names"] = tuple(content.get("names", ()))
             content["optics_groups"] = tuple(content.get("optics_groups", ()))
             info = cls(**content, path=str(path))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ZooError(f"{path / INFO_NAME}: damaged: {error}; pack the data set again") from error
         if sum(shard.count for shard in info.shards) != info.count:
             raise ZooError(f"{path / INFO_NAME}: count {info.count} is not that of its shards; pack again")
+        check_values(info, path / INFO_NAME)
         return info
 
     def load_table(self) -> dict[str, np.ndarray]:
@@ -113,7 +124,7 @@ class DatasetInfo:
             existing_file(path)
         try:
             with np.load(path, allow_pickle=False) as archive:
-                columns = {name: archive[name] for name in column_types(self.kind)}
+                columns = {name: archive[name] for name in kind_of(self).column_types}
         except FileNotFoundError as error:
             raise ZooError(f"{path}: no such file; copy it back or pack the data set again") from error
         except Exception as error:  # zipfile, zlib and NumPy each have their own ways to fail
@@ -121,6 +132,7 @@ class DatasetInfo:
         lengths = {len(values) for values in columns.values()}
         if lengths != {self.count}:
             raise ZooError(f"{path}: columns of {sorted(lengths)} rows, expected {self.count}; pack again")
+        check_against_table(self, columns, path)
         return columns
 
     def load_ctf(self) -> np.ndarray:
@@ -129,7 +141,11 @@ class DatasetInfo:
         return np.stack([table[name] for name in CTF_COLUMNS], axis=1).astype(np.float32)
 
     def verify_files(self) -> None:
-        """Raise ZooError if a shard is missing or not as long as info.json says (cheap: reads no record)."""
+        """Raise ZooError if a shard is missing or not as long as info.json says, or the table is another.
+
+        Cheap: reads no record.
+        """
+        self.load_table()
         for shard, path in zip(self.shards, self.shard_paths(), strict=True):
             size = Path(path).stat().st_size if Path(path).is_file() else None
             if size is None:
@@ -139,22 +155,6 @@ class DatasetInfo:
                     f"{path}: {size} bytes long, expected {shard.bytes}: cut short or replaced; "
                     f"zoo-pack --check {self.path} says where"
                 )
-
-
-def column_types(kind: str) -> dict:
-    """The columns of table.npz of a data set of this kind."""
-    if kind == "subtomograms":
-        from zoo.data.tables.subtomogram_table import SUBTOMOGRAM_COLUMNS
-
-        return SUBTOMOGRAM_COLUMNS
-    return COLUMNS
-
-
-def require_kind(info: DatasetInfo, kind: str) -> None:
-    """Raise ZooError unless a data set is of the kind that is about to be read."""
-    if info.kind != kind:
-        wanted = {"particles": "2D particle images", "subtomograms": "subtomograms (volumes)"}[kind]
-        raise ZooError(f"{info.path}: holds {info.kind}, expected {wanted}; choose another data set or model")
 
 
 def _shard(content: dict) -> ShardInfo:

@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
-from zoo.data.files import existing_file
 from zoo.data.formats.mrc import MrcHeader, read_header
 from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 STACK_SUFFIXES = (".mrcs", ".mrc", ".st", ".map")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.files import existing_file
 from zoo.data.formats.mrc import read_header
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16
@@ -67,8 +67,8 @@ def read_subtomograms(
 
         table = read_subtomogram_star(existing_file(source))
     if pixel_size_angstrom is not None:
-        if not 0 < pixel_size_angstrom < np.inf:
-            raise ZooError(f"pixel size {pixel_size_angstrom} Å given, expected a positive number")
+        if not 0 < pixel_size_angstrom <= 10_000:
+            raise ZooError(f"pixel size {pixel_size_angstrom:g} Å given, expected more than 0, at most 10000")
         table.pixel_size_angstrom = np.full(len(table), float(pixel_size_angstrom))
     _set_wedge(table, wedge, tilt_range_deg)
     return table
@@ -135,6 +135,8 @@ def _set_wedge(table, wedge, tilt_range_deg) -> None:
         table.wedge_paths, table.wedge_index = [existing_file(wedge)], np.zeros(count, np.int32)
     if tilt_range_deg is not None:
         low, high = tilt_range_deg
+        if not np.isfinite([low, high]).all():
+            raise ZooError(f"--tilt-range {low} {high}: expected two numbers of degrees, from -90 to 90")
         table.wedge_paths, table.wedge_index = [], np.full(count, -1, np.int32)
         table.tilt_min_deg, table.tilt_max_deg = np.full(count, float(low)), np.full(count, float(high))
     unknown = (table.wedge_index < 0) & ~np.isfinite(table.tilt_range_deg()).all(axis=1)

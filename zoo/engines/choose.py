@@ -26,8 +26,8 @@ def get_engine(
     from zoo.errors import ZooError
 
     backend = keras.backend.backend()
-    if getattr(model, "by_epochs", False):
-        if backend != "tensorflow":
+    if model.learns == "epochs":
+        if backend != "tensorflow" and not model.on_host:
             raise ZooError(f"{type(model).__name__} is trained with KERAS_BACKEND=tensorflow, not {backend}")
         from zoo.engines.epoch_engine import EpochEngine
 

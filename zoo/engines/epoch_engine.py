@@ -1,19 +1,16 @@
-"""Runs models that learn by epochs: sums over the batches of an epoch, one update at its end."""
+"""Runs models that learn by sums over batches, with an update where one is due."""
 
 from __future__ import annotations
 
-import tensorflow as tf
+import numpy as np
 
-from zoo.engines.tensorflow_engine import named_variables
-
-# XLA compiles a step for half a minute and then does it in two thirds of the time.
-_WORTH_COMPILING = 500
+from zoo.engines.protocol import named_variables
 
 
 class EpochEngine:
-    """Runs an ``AveragingModel``: ``step(batch)`` adds one batch, and ends the epoch with its last one.
+    """Runs an ``EpochModel``: ``step(batch)`` adds the sums of one batch; an update follows where it is due.
 
-    ``examples`` is the number of records of an epoch, ``global_batch`` that of a step over all replicas; the
+    ``examples`` is the number of records of a pass, ``global_batch`` that of a step over all replicas; the
     sums of replicas and workers are added up, so that their number does not change what is learned.
     """
 
@@ -23,16 +20,17 @@ class EpochEngine:
         self.steps_per_epoch = -(-examples // global_batch)
         model.seed = int(seed)
         self._prepared = None
-        self._prepare = tf.function(model.prepare, autograph=False)
-        # By the size of the data, not by the epochs asked for: a run that goes on keeps its bits.
-        worth = {"on": True, "off": False}.get(model.config["jit_compile"], examples >= _WORTH_COMPILING)
-        self._start = tf.function(self._start_sums, reduce_retracing=True, autograph=False)
-        self._expect = tf.function(
-            self._expected_sums,
-            reduce_retracing=True,
-            autograph=False,
-            jit_compile=True if worth and strategy is None else None,
-        )
+        if model.on_host:
+            self._prepare, self._start, self._expect = model.prepare, self._start_sums, self._expected_sums
+        else:
+            import tensorflow as tf
+
+            compiles = strategy is None and model.compiles_expectation(examples)
+            self._prepare = tf.function(model.prepare, autograph=False)
+            self._start = tf.function(self._start_sums, reduce_retracing=True, autograph=False)
+            self._expect = tf.function(
+                self._expected_sums, reduce_retracing=True, autograph=False, jit_compile=compiles or None
+            )
         self._notices: list[str] = []
 
     def _start_sums(self, batch):
@@ -50,16 +48,16 @@ class EpochEngine:
     def step(self, batch: dict) -> dict[str, float]:
         """Add one batch to the sums of its epoch; returns the model's state in numbers."""
         model = self.model
-        if self.step_index < self.steps_per_epoch:
+        if model.on_host:
+            batch = {name: np.asarray(value) for name, value in batch.items()}
+        if model.starts_apart and self.step_index < self.steps_per_epoch:
             sums = self._start(batch)
         else:
             if self._prepared is None:
                 self._prepared = self._prepare()
             sums = self._expect(batch, self._prepared)
-        for name, variable in model.sums.items():
-            variable.assign_add(sums[name])
-        model.step_counter.assign_add(1)
-        if self.step_index % self.steps_per_epoch == 0:
+        model.add(sums)
+        if model.update_is_due(self.step_index, self.steps_per_epoch):
             model.m_step()
             self._prepared = None
             self._notices += model.notices()
@@ -68,11 +66,16 @@ class EpochEngine:
     @property
     def step_index(self) -> int:
         """How many steps the model has been trained, those of epoch 0 included."""
-        return int(self.model.step_counter.numpy())
+        return int(self.model.step_counter)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model needs no more steps."""
+        return self.model.is_finished
 
     def variables(self) -> list[tuple[str, object]]:
         """(unique name, Keras variable) of everything a checkpoint must hold."""
-        return named_variables(self.model)
+        return named_variables(self.model.state_variables())
 
     def notices(self) -> list[str]:
         """What a person should be told since the last call."""

@@ -1,4 +1,4 @@
-"""The gradients of an `AdversarialModel` on JAX: one jitted function per step."""
+"""The gradients of an `GradientModel` on JAX: one jitted function per step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+
+from zoo.engines.protocol import named_variables
 
 
 def input_gradient_in(scope: keras.StatelessScope, variables: list):
@@ -127,7 +129,16 @@ class JaxEngine:
 
     def variables(self) -> list[tuple[str, object]]:
         """(unique name, Keras variable) of everything a checkpoint must hold."""
-        return [(f"{i:04d}/{variable.path}", variable) for i, variable in enumerate(self._variables)]
+        return named_variables(self._variables)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model needs no more steps."""
+        return self.model.is_finished
+
+    def notices(self) -> list[str]:
+        """What a person should be told since the last call."""
+        return self.model.notices()
 
 
 def _is_number(value) -> bool:

@@ -1,8 +1,10 @@
-"""The gradients of an `AdversarialModel` on TensorFlow: one device or a tf.distribute strategy."""
+"""The gradients of an `GradientModel` on TensorFlow: one device or a tf.distribute strategy."""
 
 from __future__ import annotations
 
 import tensorflow as tf
+
+from zoo.engines.protocol import named_variables
 
 
 def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
@@ -101,9 +103,13 @@ class TensorFlowEngine:
 
     def variables(self) -> list[tuple[str, object]]:
         """(unique name, Keras variable) of everything a checkpoint must hold."""
-        return named_variables(self.model)
+        return named_variables(self.model.state_variables())
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model needs no more steps."""
+        return self.model.is_finished
 
-def named_variables(model) -> list[tuple[str, object]]:
-    """(position and path, variable) of a model's whole state, in a fixed order."""
-    return [(f"{i:04d}/{variable.path}", variable) for i, variable in enumerate(model.state_variables())]
+    def notices(self) -> list[str]:
+        """What a person should be told since the last call."""
+        return self.model.notices()

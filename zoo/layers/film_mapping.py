@@ -11,7 +11,8 @@ class FiLMMapping(keras.layers.Layer):
     """z ``(b, d)`` → scale α and shift β, each ``(b, features)``; dense + leaky ReLU, then linear.
 
     Perez et al. 2018 (FiLM), Chan et al. 2021 (pi-GAN). features 1 gives one scale and one shift for all
-    channels. α starts near 1 and β near 0: spread is the size of the output weights.
+    channels. α starts near 1 and β near 0: the output weights are normal, spread times as large as
+    unit gain has them.
     """
 
     def __init__(self, features, hidden=(64,), negative_slope=0.2, spread=0.1, seed=None, **kwargs):
@@ -30,7 +31,9 @@ class FiLMMapping(keras.layers.Layer):
         last = None if seed is None else seed + len(self.hidden)
         self.film = keras.layers.Dense(
             2 * features,
-            kernel_initializer=keras.initializers.VarianceScaling(spread**2, seed=last),
+            kernel_initializer=keras.initializers.VarianceScaling(
+                spread**2, distribution="untruncated_normal", seed=last
+            ),
             dtype=self.dtype_policy,
             name="film",
         )

@@ -8,6 +8,11 @@ from zoo.layers.registered import Float32Layer, registered
 LARGEST_LOG_VARIANCE = 30.0
 
 
+def gaussian_kl(mean, log_variance):
+    """KL(N(μ, σ²) ‖ N(0, 1)) in nats ``(b,)`` of means and log-variances ``(b, d)``."""
+    return 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1.0 - log_variance, axis=-1)
+
+
 @registered
 class GaussianReparameterisation(Float32Layer):
     """Mean and log-variance ``(b, d)``, ε ~ N(0, 1) ``(b, d)`` → z ``(b, d)`` and KL ``(b,)`` in nats.
@@ -19,8 +24,7 @@ class GaussianReparameterisation(Float32Layer):
     def call(self, mean, log_variance, noise):
         log_variance = ops.clip(log_variance, -LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
         z = mean + ops.exp(0.5 * log_variance) * noise
-        divergence = 0.5 * ops.sum(ops.exp(log_variance) + mean**2 - 1.0 - log_variance, axis=-1)
-        return z, divergence
+        return z, gaussian_kl(mean, log_variance)
 
     def compute_output_shape(self, mean_shape, log_variance_shape, noise_shape):
         return mean_shape, mean_shape[:-1]

@@ -91,21 +91,23 @@ def hermitian(re, im, rank):
     return (re + negated_frequencies(re, rank)) / 2.0, (im - negated_frequencies(im, rank)) / 2.0
 
 
-def fill_half_plane(re, im):
+def fill_half_space(re, im, rank):
     """Columns kx ≤ 0 of a centred transform ``(..., n, n//2 + 1)`` → the whole Hermitian ``(..., n, n)``.
 
-    Half the frequencies of a real image decide the rest: a network needs to be asked for half only.
+    Half the frequencies of a real image (rank 2) or map (rank 3: ``(..., n, n, n//2 + 1)``) decide the rest:
+    a network needs to be asked for half only.
     """
     n = re.shape[-2]
     first = 1 - n % 2  # an even n has the column −n/2, which has no partner +n/2
+    axes = tuple(range(-rank, 0))
 
     def mirrored(x):
-        x = ops.flip(x[..., first : n // 2], axis=(-2, -1))
-        return ops.roll(x, 1, axis=-2) if n % 2 == 0 else x
+        x = ops.flip(x[..., first : n // 2], axis=axes)
+        return ops.roll(x, (1,) * (rank - 1), axis=axes[:-1]) if n % 2 == 0 else x
 
     re, im = ops.concatenate([re, mirrored(re)], axis=-1), ops.concatenate([im, -mirrored(im)], axis=-1)
     # The columns kx = 0 and −n/2 hold both members of a pair.
-    return hermitian(re, im, rank=2)
+    return hermitian(re, im, rank)
 
 
 def pad_centred(x, n, rank):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import clear_leftovers, whole_file
+from zoo.input_files import existing_file
 
 FORMAT = 1
 _NAME = re.compile(r"^step-(\d{8,})\.npz$")
@@ -86,7 +87,10 @@ def digest(checkpoint: Checkpoint) -> str:
 
 
 def write(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write a checkpoint so that ``path`` is either the whole file or not there."""
+    """Write a checkpoint so that ``path`` (RUN/checkpoints/step-N.npz) is either the whole file or not there.
+
+    Raises ZooError with one line that names the file and the run where the disk is full.
+    """
     path = Path(path)
     names = list(checkpoint.arrays)
     meta = {
@@ -99,38 +103,54 @@ def write(checkpoint: Checkpoint, path: str | Path) -> None:
     }
     members = {f"v{i:05d}": _storable(checkpoint.arrays[name]) for i, name in enumerate(names)}
     members[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    folder = path.absolute().parent
+    then = f"continue with: zoo-train --resume {folder.parent}" if folder.name == "checkpoints" else ""
+    with whole_file(path, then=then) as file:
+        np.savez(file, **members)
 
 
 def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint; raises ZooError where the file is cut short, damaged or something else."""
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(existing_file(path)) as archive:
             meta = json.loads(bytes(_member(archive, _META)).decode())
+            if isinstance(meta, dict) and meta.get("format", FORMAT) != FORMAT:
+                raise ZooError(
+                    f"{path}: has checkpoint format {meta['format']}, this version reads {FORMAT}"
+                )
+            _check_meta(meta)
             stored = [_member(archive, f"v{i:05d}") for i in range(len(meta["names"]))]
-    except FileNotFoundError:
-        raise ZooError(f"{path}: there is no such checkpoint") from None
+            arrays = {
+                name: _restored(array, dtype)
+                for name, dtype, array in zip(meta["names"], meta["dtypes"], stored, strict=True)
+            }
+    except ZooError:
+        raise
     except Exception as error:  # damage makes zipfile, zlib, numpy and ast fail each in its own way
         raise ZooError(
             f"{path}: is not a whole checkpoint ({' '.join(str(error).split())}); "
             "remove it to continue from the one before"
         ) from None
-    if meta["format"] != FORMAT:
-        raise ZooError(f"{path}: has checkpoint format {meta['format']}, this version reads {FORMAT}")
-    arrays = {
-        name: array.view(_dtype(dtype)) if str(array.dtype) != dtype else array
-        for name, dtype, array in zip(meta["names"], meta["dtypes"], stored, strict=True)
-    }
+    named = _NAME.match(path.name)
+    if named and int(named.group(1)) != meta["step"]:
+        raise ZooError(
+            f"{path}: holds the state after step {meta['step']}: it was renamed; give it back the name "
+            f"{path_for('', meta['step'])}, or remove it"
+        )
     return Checkpoint(meta["step"], meta["seed"], meta["config_hash"], arrays)
+
+
+def _check_meta(meta) -> None:
+    """Raise ValueError where the description of a checkpoint lacks something or has another type."""
+    wanted = {"format": int, "step": int, "seed": int, "config_hash": str, "names": list, "dtypes": list}
+    for name, kind in wanted.items():
+        if not isinstance(meta, dict) or type(meta.get(name)) is not kind:
+            raise ValueError(f"its meta has no {name} of type {kind.__name__}")
+    if not all(isinstance(word, str) for word in meta["names"] + meta["dtypes"]):
+        raise ValueError("its names and types are not all text")
+    if len(set(meta["names"])) != len(meta["names"]) or len(meta["names"]) != len(meta["dtypes"]):
+        raise ValueError("its names and types do not agree")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -158,12 +178,11 @@ def latest(folder: str | Path) -> Path | None:
 
 
 def prune(folder: str | Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints and whatever a killed writer left."""
+    """Remove all but the newest ``keep`` checkpoints and what killed writers left."""
     folder = Path(folder)
     for step in steps_in(folder)[:-keep]:
         path_for(folder, step).unlink(missing_ok=True)
-    for leftover in folder.glob(".step-*.npz.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    clear_leftovers(folder)
 
 
 def save(engine, path: str | Path, config_hash: str = "") -> None:
@@ -201,10 +220,13 @@ def _storable(array: np.ndarray) -> np.ndarray:
     return array.view(np.dtype(f"u{array.dtype.itemsize}"))
 
 
-def _dtype(name: str) -> np.dtype:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
+def _restored(array: np.ndarray, name: str) -> np.ndarray:
+    """What `_storable` was given, from what it returned and the name of the type."""
+    if str(array.dtype) == name:
+        return array
+    import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, name))
+    kind = getattr(ml_dtypes, name, None)
+    if not isinstance(kind, type) or array.dtype != np.dtype(f"u{np.dtype(kind).itemsize}"):
+        raise ValueError(f"an array of {array.dtype} is said to be of {name}")
+    return array.view(kind)

@@ -6,31 +6,37 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from zoo.data.kinds import KINDS, kind_of
 from zoo.errors import ZooError
+from zoo.runs.run_config import check_data
 
-KINDS = {"particles": "2D particle images", "subtomograms": "subtomograms (volumes)"}
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
 
 
-def open_data(path: str | Path | None, box: int | None):
-    """DatasetInfo of packed records, or of the embedded particles (made on first use) for None.
+def open_data(path: str | Path | None, box: int | None, kind: str | None = None):
+    """DatasetInfo of packed records, or of the embedded data of a kind (made on first use) for None.
 
-    ``box`` is the edge in pixels that the model wants (None: any). Raises ZooError where ``path``
-    is no packed data set or has another box.
+    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any). Raises
+    ZooError where ``path`` is no packed data set, of another kind, or has another box.
     """
     from zoo.data.info import DatasetInfo
 
     if path is None:
-        from zoo.simulate.embedded import embedded_dataset
+        from zoo.simulate.embedded_data import embedded
 
-        return DatasetInfo.load(embedded_dataset() if box is None else embedded_dataset(box=box))
+        return DatasetInfo.load(embedded(kind or "particles", box))
     path = Path(path)
     if path.suffix.lower() in _PARTICLE_SUFFIXES and path.is_file():
         raise ZooError(f"{path}: is a particle file; pack it first: zoo-pack {path} OUT/ --box {box or 64}")
     info = DatasetInfo.load(path)
+    if kind in KINDS and info.kind != kind:
+        raise ZooError(
+            f"{info.path}: holds {kind_of(info).words}, but the model is trained on {KINDS[kind].words}; "
+            "choose another data set or model"
+        )
     if box is not None and info.box != box:
         raise ZooError(
-            f"{path}: holds images of {info.box} pixels, the model was set to {box}; "
+            f"{path}: holds {info.kind} of {info.box} {kind_of(info).unit}, the model was set to {box}; "
             f"pack again with --box {box}, or leave the box to the data"
         )
     return info
@@ -40,6 +46,7 @@ def describe(info, path: str | Path | None) -> dict[str, Any]:
     """What config.json keeps of a data set: where it is, its size and its fingerprint."""
     return {
         "source": "embedded" if path is None else "folder",
+        "kind": info.kind,
         "path": str(Path(info.path).absolute()),
         "count": info.count,
         "box": info.box,
@@ -56,17 +63,28 @@ def fingerprint(info) -> str:
     return digest.hexdigest()[:16]
 
 
-def reopen_data(config: dict[str, Any], path: str | Path | None):
-    """The data set of an earlier run; ``path`` where it has moved. ZooError where it is another one."""
-    known = config["data"]
+def reopen_data(config: dict[str, Any], path: str | Path | None, run: str | Path = ""):
+    """The data set of an earlier run, the first of several; ZooError where it is another one.
+
+    ``run`` is the folder whose configuration this is, for an error's sake.
+    """
+    known = config.get("data")
+    check_data(known, Path(run or "") / "config.json")
+    return reopen(next(iter(known["roles"].values())) if "roles" in known else known, path)
+
+
+def reopen(known: dict[str, Any], path: str | Path | None, kind: str | None = None):
+    """The data set that ``describe`` told of, ``path`` where it has moved; ZooError for another one."""
     if path is None and known["source"] == "embedded":
-        info = open_data(None, known["box"])
+        # Runs from before there were several kinds trained on embedded particles alone.
+        info = open_data(None, known["box"], known.get("kind", "particles"))
     else:
         info = open_data(path or known["path"], None)
     if fingerprint(info) != known["fingerprint"]:
         raise ZooError(
             f"{info.path}: holds other records than the run was trained on "
-            f"({info.count} particles of {info.box} pixels; then {known['count']} of {known['box']}); "
+            f"({info.count} {info.kind} of {info.box} {kind_of(info).unit}; "
+            f"then {known['count']} of {known['box']}); "
             "name the right folder with --data"
         )
     return info

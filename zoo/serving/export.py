@@ -1,5 +1,6 @@
 """Write a model as a SavedModel whose named signatures work where `zoo` is not installed."""
 
+import errno
 import json
 import platform
 import time
@@ -8,22 +9,23 @@ from pathlib import Path
 import keras
 
 from zoo.errors import ZooError
-from zoo.files import folder_written_whole
+from zoo.files import whole_folder
+from zoo.models.capabilities import Encodes, verbs_of
+from zoo.serving.checksums import crc32_of_files
 from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
 
-def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> Path:
+def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then: str = "") -> Path:
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
-    ``endpoints()`` gives name → (function of keyword tensors that returns a dict, {argument:
-    (shape, dtype)}); None in a shape is a free size. Arguments called ``noise`` or ``…_noise`` are
-    drawn inside the signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the
-    variables that the signatures use are written (no critic, no optimizer). The folder appears whole
-    or not at all. Returns its path.
+    ``endpoints()`` gives name → `zoo.models.endpoint.Endpoint`. Inputs of the role noise are drawn inside the
+    signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the variables that the signatures
+    use are written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
 
-    Raises ZooError if the version exists (unless `overwrite`) or Keras does not run on TensorFlow.
+    Raises ZooError if the version exists (unless `overwrite`), Keras does not run on TensorFlow, or it cannot
+    be written (`then` says there how to go on).
     """
     target = export_target(out_dir, version, overwrite)
     backend = keras.backend.backend()
@@ -32,8 +34,8 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False) -> P
             f"a SavedModel is written by TensorFlow, but Keras runs on {backend}; weights are "
             "the same on both, so export the same run with KERAS_BACKEND=tensorflow"
         )
-    with folder_written_whole(target, "saved_model.pb", overwrite) as partial:
-        endpoints = {name: seeded(*endpoint) for name, endpoint in model.endpoints().items()}
+    with whole_folder(target, "saved_model.pb", overwrite, then=then) as partial:
+        endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
         _write_metadata(model, endpoints, partial)
     return target
@@ -57,26 +59,40 @@ def _write(endpoints: dict, folder: Path) -> None:
     from keras.export import ExportArchive
 
     archive = ExportArchive()
-    for name, (function, arguments) in endpoints.items():
-        specs = {key: tf.TensorSpec(shape, dtype, name=key) for key, (shape, dtype) in arguments.items()}
-        traced = tf.function(function, autograph=False)
+    for name, endpoint in endpoints.items():
+        specs = {
+            key: tf.TensorSpec(each.shape, each.dtype, name=key) for key, each in endpoint.inputs.items()
+        }
+        traced = tf.function(endpoint.function, autograph=False)
         traced.get_concrete_function(**specs)
         archive.add_endpoint(name, traced)
     # No debug info: it would carry the paths of this machine's source files.
-    archive.write_out(str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False)
+    try:
+        archive.write_out(
+            str(folder), options=tf.saved_model.SaveOptions(save_debug_info=False), verbose=False
+        )
+    except tf.errors.OpError as error:
+        # TensorFlow writes by itself: the same faults of a disk under other names.
+        number = {
+            tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
+            tf.errors.OUT_OF_RANGE: errno.EFBIG,
+            tf.errors.PERMISSION_DENIED: errno.EACCES,
+        }.get(error.error_code, errno.EIO)
+        raise OSError(number, str(error.message).strip().splitlines()[0]) from error
 
 
 def _write_metadata(model, endpoints: dict, folder: Path) -> None:
     import tensorflow as tf
 
     signatures = {
-        name: {key: [list(shape), str(dtype)] for key, (shape, dtype) in arguments.items()}
-        for name, (_, arguments) in endpoints.items()
+        name: {key: [list(each.shape), each.dtype] for key, each in endpoint.inputs.items()}
+        for name, endpoint in endpoints.items()
     }
     metadata = {
         "model": type(model).__name__,
         "config": keras.saving.serialize_keras_object(model)["config"],
-        "latent_dim": int(getattr(model, "latent_dim", 0)),  # averages have none
+        "latent_dim": int(model.latent_dim) if isinstance(model, Encodes) else 0,
+        "verbs": verbs_of(model),
         "box": int(model.box),
         "voxel_size_angstrom": float(model.voxel_size_angstrom),
         "signatures": signatures,
@@ -87,6 +103,7 @@ def _write_metadata(model, endpoints: dict, folder: Path) -> None:
             "python": platform.python_version(),
         },
     }
+    metadata["crc32"] = crc32_of_files(folder)  # TensorFlow checks the variables, but not the graph
     path = folder / METADATA
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")

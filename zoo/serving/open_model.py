@@ -1,11 +1,13 @@
 """Open whatever a person calls a model: a run folder, an exported SavedModel, a pretrained name."""
 
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.models.base import EpochModel, ZooModel
+from zoo.models.capabilities import Aligns, Encodes, verbs_of
 
 
 def compiled(function):
@@ -35,32 +37,58 @@ def compiled(function):
 
 
 class RunModel:
-    """A trained Keras model for use: ``encode`` and ``density`` run as compiled graphs on NumPy arrays."""
+    """A trained Keras model for use: what it can do runs as compiled graphs on NumPy arrays.
+
+    ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch.
+    """
 
     def __init__(self, model, path=""):
         self.keras_model = model
         self.path = path
         self.name = model.name
-        self.latent_dim = int(model.latent_dim)
         self.box = int(model.box)
         self.voxel_size_angstrom = float(model.voxel_size_angstrom)
-        self._encode = compiled(lambda images, ctf: model.encode(images, ctf))
-        self._density = compiled(lambda z: model.density(z))
+        self.latent_dim = int(model.latent_dim) if isinstance(model, Encodes) else 0
+        self.verbs = verbs_of(model)
+        self._compiled: dict[str, Callable] = {}
+
+    def features(self, verb: str) -> list[str]:
+        """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
+        if verb not in self.verbs:
+            raise ZooError(
+                f"{self.path}: {self.name} cannot {verb}, only {', '.join(self.verbs) or 'nothing'}"
+            )
+        return list(self.keras_model.endpoints()[verb].inputs)
+
+    def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
+        """What the model makes of a batch (dict of arrays), by name."""
+        names = self.features(verb)
+        if verb not in self._compiled:
+            model, function = self.keras_model, self.keras_model.endpoints()[verb].function
+            if isinstance(model, Aligns) and isinstance(model, EpochModel) and verb == Aligns.verb:
+                # Templates of averages are the same for all batches: made once, outside the graph.
+                prepared = model.prepare()
+
+                def function(**given):
+                    return model.align(given, prepared)
+
+            self._compiled[verb] = compiled(lambda *arrays: function(**dict(zip(names, arrays, strict=True))))
+        return self._compiled[verb](*(np.asarray(batch[name], np.float32) for name in names))
 
     def encode(self, images, ctf) -> dict[str, np.ndarray]:
         """Latents of images (b, y, x, 1) with CTFs (b, 9): ``z_mean``, ``z_logvar`` (b, d)."""
-        return self._encode(np.asarray(images, np.float32), np.asarray(ctf, np.float32))
+        return self.apply("encode", {"image": images, "ctf": ctf})
 
     def density(self, z) -> np.ndarray:
         """Maps (b, n, n, n) in z, y, x of latents z (b, d)."""
-        return self._density(np.asarray(z, np.float32))
+        return self.apply("density", {"z": z})["density"]
 
 
-def open_model(place):
-    """The model at `place` with ``encode``, ``density``, ``latent_dim``, ``box``, ``voxel_size_angstrom``.
+def open_model(place, *verbs: str):
+    """The model at `place`, with ``verbs``, ``apply(verb, batch)``, ``box`` and ``voxel_size_angstrom``.
 
     `place` is a run folder of zoo-train, a SavedModel folder of zoo-export (DIR or DIR/1), or the name
-    of a pretrained model. Raises ZooError if it is none of them, or its model has no latent space.
+    of a pretrained model. Raises ZooError if it is none of them, or its model can do none of `verbs`.
     """
     path = Path(place)
     if not path.exists():
@@ -68,17 +96,23 @@ def open_model(place):
 
         known = list_pretrained()
         if str(place) in known:
-            return load_pretrained(str(place))
+            return _able(load_pretrained(str(place)), place, verbs)
         raise ZooError(
             f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
             f"or a pretrained model ({', '.join(known) or 'none here'})"
         )
-    saved = saved_model_folder(path)
+    # A run folder speaks for itself: no SavedModel that somebody put into it is taken for its model.
+    saved = None if (path / "config.json").is_file() else saved_model_folder(path)
     if saved is not None:
         from zoo.serving.served import ServedModel
 
-        return ServedModel(saved)
-    return RunModel(load_run_model(path), path)
+        return _able(ServedModel(saved), place, verbs)
+    return _able(RunModel(load_run_model(path), path), place, verbs)
+
+
+def _able(model, place, verbs):
+    require_verbs(model, place, *verbs)
+    return model
 
 
 def saved_model_folder(path: Path) -> Path | None:
@@ -100,34 +134,37 @@ def load_finished(path, model_name=None):
     from zoo.runs.run_folder import RunFolder
 
     run = RunFolder.open(path, model_name)
-    get_entry(run.config["model"])  # imports the class, so that Keras knows it
+    get_entry(run.config["model"]).cls  # noqa: B018 - imported, so that Keras knows it
     if not run.model_file.is_file():
         raise ZooError(
             f"{path}: has no {run.model_file.name} yet; let the run finish with zoo-train --resume {path}"
         )
     try:
         return keras.saving.load_model(run.model_file, compile=False)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib, h5py and Keras fail each in its own way
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{run.model_file}: Keras cannot load it ({first_line}); resume the run to write it anew"
         ) from error
 
 
-def load_run_model(path):
-    """The Keras model of a run folder; raises ZooError if it is not one or the model has no latent space."""
+def load_run_model(path) -> ZooModel:
+    """The model of a run folder; raises ZooError if it is none, or not written for the zoo."""
     model = load_finished(path)
-    missing = [
-        name
-        for name in ("encode", "density", "latent_dim", "box", "voxel_size_angstrom", "endpoints")
-        if not hasattr(model, name)
-    ]
-    if missing:
+    if not isinstance(model, ZooModel):
         raise ZooError(
-            f"{path}: its model {type(model).__name__} has no {', '.join(missing)}; "
-            "expected a model with a latent space, such as vaegan3d"
+            f"{path}: its model {type(model).__name__} is a Keras model of its own: load {path}/model.keras "
+            "with keras.saving.load_model; the zoo's commands ask a zoo.models.base.ZooModel"
         )
     return model
+
+
+def require_verbs(model, place, *verbs: str) -> None:
+    """Raise ZooError naming what an opened model cannot do of ``verbs``."""
+    missing = [verb for verb in verbs if verb not in model.verbs]
+    if missing:
+        able = ", ".join(model.verbs) or "nothing"
+        raise ZooError(f"{place}: {model.name} cannot {' or '.join(missing)}; it can {able}")
 
 
 def open_data_of(place, data=None):

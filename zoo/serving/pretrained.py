@@ -78,7 +78,7 @@ def read_card(folder) -> dict:
     parts = text.split("---\n", 2)
     try:
         head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError as error:
+    except Exception as error:  # of PyYAML, or of Python where a value cannot be what it says
         raise ZooError(f"{path}: its head is not YAML ({error})") from error
     if not isinstance(head, dict):
         raise ZooError(f"{path}: has no YAML head; expected `name: value` lines between two --- lines")

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.models.capabilities import CAPABILITIES
+from zoo.serving.checksums import check_files
 from zoo.serving.export import METADATA
 
 
 class ServedModel:
     """The signatures of an exported model as methods.
+
+    A SavedModel is a program: its graph may read and write files. Open only those that you trust.
 
     ``latent_dim``, ``box`` and ``voxel_size_angstrom`` are those of the trained model; ``card`` is
     the text of its model card ("" without one). Arrays are cast to what a signature takes.
@@ -26,17 +30,22 @@ class ServedModel:
         try:
             self.metadata = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
             self.latent_dim = int(self.metadata["latent_dim"])
+            # Models exported before verbs were written down name them as signatures.
+            known = [each.verb for each in CAPABILITIES]
+            self.verbs = [verb for verb in known if verb in self.metadata["signatures"]]
             self.box = int(self.metadata["box"])
             self.voxel_size_angstrom = float(self.metadata["voxel_size_angstrom"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            checksums = {str(each): int(crc) for each, crc in self.metadata.get("crc32", {}).items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ZooError(
                 f"{self.path / METADATA}: not readable ({error}); export the model again with zoo-export"
             ) from error
+        check_files(self.path, checksums)
         self.name = name or str(self.metadata.get("model", ""))
         try:
             self._loaded = tf.saved_model.load(str(self.path))
-        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            first_line = str(error).strip().splitlines()[0]
+        except Exception as error:  # of TensorFlow, of its protocol buffers, of Python: each has its own
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ZooError(
                 f"{self.path}: TensorFlow cannot load it ({first_line}); export it again"
             ) from error
@@ -71,6 +80,18 @@ class ServedModel:
                 )
             tensors[name] = tensor
         return {name: tensor.numpy() for name, tensor in function(**tensors).items()}
+
+    def features(self, verb: str) -> list[str]:
+        """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
+        if verb not in self.verbs:
+            raise ZooError(
+                f"{self.path}: {self.name} cannot {verb}, only {', '.join(self.verbs) or 'nothing'}"
+            )
+        return list(self.metadata["signatures"][verb])
+
+    def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
+        """What the model makes of a batch (dict of arrays), by name."""
+        return self.call(verb, **{name: batch[name] for name in self.features(verb)})
 
     def encode(self, images, ctf=None) -> dict[str, np.ndarray]:
         """Latents of images (b, y, x, 1): ``z_mean``, ``z_logvar`` (b, d); CTFs (b, 9), NaN where unknown."""

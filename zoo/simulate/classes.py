@@ -10,6 +10,8 @@ from zoo.errors import ZooError
 from zoo.simulate.density import density_from_atoms
 from zoo.simulate.resample import border_level, resample_map
 
+_LARGEST_BOX = 1024  # of a map: 4 GB of float32
+
 
 @dataclass(frozen=True)
 class ClassMaps:
@@ -133,9 +135,9 @@ def classes_from_structures(
 
 
 def check_box(box: int | None) -> None:
-    """Raise ZooError unless the box is even and at least 8 pixels (or not given)."""
-    if box is not None and (box < 8 or box % 2):
-        raise ZooError(f"--box {box}: expected an even number of pixels, 8 or more")
+    """Raise ZooError unless the box is even and from 8 to 1024 pixels (or not given)."""
+    if box is not None and (not 8 <= box <= _LARGEST_BOX or box % 2):
+        raise ZooError(f"--box {box}: expected an even number of pixels, 8 or more, at most {_LARGEST_BOX}")
 
 
 def _read(source):

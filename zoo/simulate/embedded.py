@@ -93,7 +93,7 @@ def embedded_dataset(
     records = folder / "records"
     if (records / INFO_NAME).exists():
         return records
-    with _only_one(folder):
+    with only_one(folder):
         star = folder / "particles" / "particles.star"
         if not star.exists():
             simulate_particles(embedded_classes(box), star.parent, settings, command="embedded_dataset")
@@ -109,7 +109,7 @@ def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def _only_one(folder):
+def only_one(folder):
     """Hold the lock of a cache entry; the system lets go of it even where a process is killed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,19 @@ import os
 from collections.abc import Sequence
 
 from zoo.errors import ZooError
-from zoo.simulate.classes import ClassMaps, StructureSource, classes_from_maps, classes_from_structures
+from zoo.simulate.classes import (
+    ClassMaps,
+    StructureSource,
+    check_box,
+    classes_from_maps,
+    classes_from_structures,
+)
 from zoo.simulate.embedded import embedded_classes
 
 _STRUCTURE_BOX = 64
 _EMBEDDED_BOX = 32
+_LARGEST_ANGSTROM = 10_000.0
+_MOST_CONFORMATIONS = 1000
 
 
 def structure_sources(
@@ -42,8 +50,15 @@ def gather_classes(
 
     Raises ZooError for a pixel size that is not positive, and where structures come without any.
     """
-    if pixel_size_angstrom is not None and not 0 < pixel_size_angstrom < float("inf"):
-        raise ZooError(f"--pixel-size {pixel_size_angstrom}: expected a size above 0 Å")
+    check_box(box)
+    if pixel_size_angstrom is not None and not 0 < pixel_size_angstrom <= _LARGEST_ANGSTROM:
+        raise ZooError(
+            f"--pixel-size {pixel_size_angstrom}: expected a size above 0 Å, at most {_LARGEST_ANGSTROM:g}"
+        )
+    if resolution_angstrom is not None and not 0 < resolution_angstrom <= _LARGEST_ANGSTROM:
+        raise ZooError(f"--resolution {resolution_angstrom}: expected more than 0 Å")
+    if morph is not None and not 2 <= morph <= _MOST_CONFORMATIONS:
+        raise ZooError(f"--morph {morph}: expected 2 or more conformations, at most {_MOST_CONFORMATIONS}")
     if morph is not None and maps:
         raise ZooError("--morph is between two --structure; it cannot be mixed with --map")
     for given, name in ((resolution_angstrom, "--resolution"), (morph, "--morph")):

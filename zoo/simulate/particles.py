@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.errors import ZooError
+from zoo.files import require_space, whole_folder
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.draw import draw_columns, draw_noise
-from zoo.simulate.folder import whole_folder
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 
@@ -56,7 +57,15 @@ def simulate_particles(
     from zoo.data.particles import write_particles
 
     out = Path(os.path.abspath(out))
-    with whole_folder(out, "particles.star", overwrite) as work:
+    if settings.shift_max_px > classes.box / 2:
+        raise ZooError(
+            f"--shift {settings.shift_max_px:g}: expected at most half the box, {classes.box / 2:g} pixels"
+        )
+    count = len(classes.maps) * settings.count
+    require_space(
+        out, 4 * count * classes.box**2, "the set", "give a smaller --count or --box, or another --out"
+    )
+    with whole_folder(out, "particles.star", overwrite, keep_others=True) as work:
         calibration = calibrate(classes, settings)
         maps = classes.maps * np.array(calibration.scales, np.float32)[:, None, None, None]
         box, voxel = classes.box, classes.voxel_size_angstrom

@@ -6,6 +6,23 @@ import numpy as np
 
 from zoo.errors import ZooError
 
+MOST_PARTICLES = 1_000_000_000
+LEAST_SNR = 1e-9
+LARGEST_SIGMA = 1e9
+LARGEST_DEFOCUS_ANGSTROM = 1e6
+
+
+def optics_problems(voltage_kv: float, cs_mm: float, amplitude_contrast: float):
+    """(whether it is wrong, what to say) of each of the three numbers of a microscope."""
+    return (
+        (not 1 <= voltage_kv <= 10_000, f"--voltage {voltage_kv:g}: expected kilovolts above 0 (1 to 10000)"),
+        (not abs(cs_mm) <= 1000, f"--cs {cs_mm}: expected millimetres (-1000 to 1000)"),
+        (
+            not 0 <= amplitude_contrast < 1,
+            f"--amplitude-contrast {amplitude_contrast:g}: expected a fraction from 0 to below 1",
+        ),
+    )
+
 
 @dataclass(frozen=True)
 class ParticleSettings:
@@ -40,35 +57,37 @@ class ParticleSettings:
         finite = np.isfinite([low, high, self.astigmatism_max_angstrom, self.shift_max_px]).all()
         problems = (
             (self.count < 1, f"--count {self.count}: expected at least 1 particle per map"),
+            (self.count > MOST_PARTICLES, f"--count {self.count}: expected at most {MOST_PARTICLES:,}"),
             (
                 self.sigma is not None and self.snr is not None,
                 f"--sigma {self.sigma} and --snr {self.snr} both given: they say the same thing; give one",
             ),
             (
-                self.sigma is not None and not (0 <= self.sigma < np.inf),
-                f"--sigma {self.sigma}: expected a standard deviation of 0 or more",
+                self.sigma is not None and not (0 <= self.sigma <= LARGEST_SIGMA),
+                f"--sigma {self.sigma}: expected a deviation of 0 or more, at most {LARGEST_SIGMA:g}",
             ),
             (
-                self.snr is not None and not (0 < self.snr < np.inf),
-                f"--snr {self.snr}: expected more than 0; for images without noise give --sigma 0",
+                self.snr is not None and not (LEAST_SNR <= self.snr <= 1 / LEAST_SNR),
+                f"--snr {self.snr}: expected more than 0 ({LEAST_SNR:g} to {1 / LEAST_SNR:g}); for images "
+                "without noise give --sigma 0",
             ),
             (not 0 <= self.seed < 2**63, f"--seed {self.seed}: expected a whole number from 0 to 2^63 - 1"),
             (not finite, "defocus, astigmatism and shift must be finite numbers"),
+            (
+                max(abs(low), abs(high), self.astigmatism_max_angstrom) > LARGEST_DEFOCUS_ANGSTROM,
+                f"--defocus {low:g} {high:g}, --astigmatism {self.astigmatism_max_angstrom:g}: expected at "
+                f"most {LARGEST_DEFOCUS_ANGSTROM:g} Å",
+            ),
             (low > high, f"--defocus {low:g} {high:g}: the first must not exceed the second (MIN MAX, in Å)"),
             (
                 self.astigmatism_max_angstrom < 0,
                 f"--astigmatism {self.astigmatism_max_angstrom:g}: expected 0 Å or more",
             ),
             (self.shift_max_px < 0, f"--shift {self.shift_max_px:g}: expected 0 pixels or more"),
-            (not 0 < self.voltage_kv < np.inf, f"--voltage {self.voltage_kv:g}: expected kilovolts above 0"),
+            *optics_problems(self.voltage_kv, self.cs_mm, self.amplitude_contrast),
             (
                 self.scale_each and not self.scale,
                 "--scale-each and --no-scale both given: they exclude each other; give one",
-            ),
-            (not np.isfinite(self.cs_mm), f"--cs {self.cs_mm}: expected millimetres"),
-            (
-                not 0 <= self.amplitude_contrast < 1,
-                f"--amplitude-contrast {self.amplitude_contrast:g}: expected a fraction from 0 to below 1",
             ),
         )
         for wrong, message in problems:

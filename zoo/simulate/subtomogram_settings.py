@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.simulate.settings import LARGEST_DEFOCUS_ANGSTROM, LEAST_SNR, optics_problems
 from zoo.simulate.tilt_series import TiltSeries
 
+MOST_SUBTOMOGRAMS = 10_000_000
 SNR_OF = ("subtomograms", "projections")
 
 
@@ -48,9 +50,11 @@ class SubtomogramSettings:
     def __post_init__(self):
         problems = (
             (self.count < 1, f"--count {self.count}: expected at least 1 subtomogram per class"),
+            (self.count > MOST_SUBTOMOGRAMS, f"--count {self.count}: expected at most {MOST_SUBTOMOGRAMS:,}"),
             (
-                self.snr is not None and not 0 < self.snr < np.inf,
-                f"--snr {self.snr}: expected more than 0; leave it out for no noise",
+                self.snr is not None and not LEAST_SNR <= self.snr <= 1 / LEAST_SNR,
+                f"--snr {self.snr}: expected more than 0 ({LEAST_SNR:g} to {1 / LEAST_SNR:g}); leave it out "
+                "for no noise",
             ),
             (self.snr_of not in SNR_OF, f"--snr-of {self.snr_of}: expected one of {', '.join(SNR_OF)}"),
             (
@@ -58,13 +62,11 @@ class SubtomogramSettings:
                 "--quick makes no projections, so there is no --snr-of projections: leave one out",
             ),
             (not 0 <= self.seed < 2**63, f"--seed {self.seed}: expected a whole number from 0 to 2^63 - 1"),
-            (not np.isfinite(self.defocus_angstrom), f"--defocus {self.defocus_angstrom}: expected Å"),
-            (not 0 < self.voltage_kv < np.inf, f"--voltage {self.voltage_kv:g}: expected kilovolts above 0"),
-            (not np.isfinite(self.cs_mm), f"--cs {self.cs_mm}: expected millimetres"),
             (
-                not 0 <= self.amplitude_contrast < 1,
-                f"--amplitude-contrast {self.amplitude_contrast:g}: expected a fraction from 0 to below 1",
+                not abs(self.defocus_angstrom) <= LARGEST_DEFOCUS_ANGSTROM,
+                f"--defocus {self.defocus_angstrom}: expected Å, at most {LARGEST_DEFOCUS_ANGSTROM:g}",
             ),
+            *optics_problems(self.voltage_kv, self.cs_mm, self.amplitude_contrast),
             (
                 not 0 <= self.shift_max_voxels < np.inf,
                 f"--shift {self.shift_max_voxels:g}: expected 0 voxels or more",

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import check_folder, require_space, whole_folder
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.folder import whole_folder
 from zoo.simulate.imaging import Calibration, calibrate, make_imager
 from zoo.simulate.poses import draw_poses, principal_axis, turn_onto
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
@@ -51,9 +51,18 @@ def simulate_subtomograms(
     from zoo.data.formats.subtomogram_star_write import write_subtomograms
 
     out = Path(os.path.abspath(out))
+    if settings.shift_max_voxels > classes.box / 2:
+        raise ZooError(
+            f"--shift {settings.shift_max_voxels:g}: expected at most half the box, {classes.box / 2:g}"
+        )
     if records is not None:
-        _require_free(Path(records), overwrite)
-    with whole_folder(out, _STAR, overwrite) as work:
+        _require_free(Path(records), out, overwrite)
+    # Records hold half of what a volume does, and half of that for a wedge.
+    volumes = len(classes.maps) * settings.count * (1 if records is None else 1.75)
+    require_space(
+        out, 4 * volumes * classes.box**3, "the set", "give a smaller --count or --box, or another --out"
+    )
+    with whole_folder(out, _STAR, overwrite, keep_others=True) as work:
         table = draw_table(classes, work, settings)
         poses = euler_matrices(table.euler_deg())
         origins = table.shift_angstrom() / classes.voxel_size_angstrom
@@ -117,11 +126,18 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
     return SubtomogramTable(paths, columns, stack_names=names, wedge_paths=[folder / "ctf.mrc"])
 
 
-def _require_free(records: Path, overwrite: bool) -> None:
+def _require_free(records: Path, out: Path, overwrite: bool) -> None:
+    """Raise ZooError where the records cannot be packed, before hours of simulation."""
     from zoo.data.info import INFO_NAME
+    from zoo.data.packing.plan import PackState
 
+    if Path(os.path.abspath(records)) == out:
+        raise ZooError(f"{records}: is --out too; choose another --records")
     if (records / INFO_NAME).exists() and not overwrite:
         raise ZooError(f"{records}: holds records already; choose another --records or give --overwrite")
+    check_folder(records, INFO_NAME, overwrite, keep_others=True)
+    if PackState.folder_in(records).exists() and not overwrite:
+        raise ZooError(f"{records}: holds half a data set; choose another --records or give --overwrite")
 
 
 def _pack(star: Path, records, overwrite: bool, command: str) -> None:

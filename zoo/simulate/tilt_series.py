@@ -7,6 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from zoo.errors import ZooError
 
+_MOST_TILTS = 3601  # of 0.05 degrees
+
 
 @dataclass(frozen=True)
 class TiltSeries:
@@ -24,6 +26,12 @@ class TiltSeries:
             raise ZooError(f"--tilt {self.range_deg:g}: expected a largest tilt from 0 to 90 degrees")
         if not 0 < self.step_deg <= 90:
             raise ZooError(f"--tilt-step {self.step_deg:g}: expected degrees above 0, at most 90")
+        tilts = 2 * self.range_deg / self.step_deg + 1
+        if tilts > _MOST_TILTS:
+            raise ZooError(
+                f"--tilt-step {self.step_deg:g}: makes {tilts:.3g} tilts of --tilt {self.range_deg:g}; "
+                f"expected at most {_MOST_TILTS}"
+            )
         if self.axis not in ("x", "y"):
             raise ZooError(f"--tilt-axis {self.axis}: expected x or y, the beam lies along z")
 

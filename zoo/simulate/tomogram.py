@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
+from zoo.files import whole_folder
 from zoo.simulate.classes import ClassMaps
-from zoo.simulate.folder import whole_folder
 from zoo.simulate.imaging import image_transfer
 from zoo.simulate.slab import back_project, project_slab
 from zoo.simulate.specimen import Specimen, build_specimen
@@ -48,7 +48,7 @@ def simulate_tomogram(
     from zoo.data.formats.mrc import write_stack, write_volume
 
     out = Path(os.path.abspath(out))
-    with whole_folder(out, "tomogram.mrc", overwrite) as work:
+    with whole_folder(out, "tomogram.mrc", overwrite, keep_others=True) as work:
         specimen = build_specimen(classes, settings, progress)
         angles, voxel = settings.imaging.tilts.angles_deg(), classes.voxel_size_angstrom
         images, scale = image_slab(specimen.density, voxel, settings)

@@ -1,9 +1,12 @@
 """What a simulated tomogram is made with, checked before anything is computed."""
 
+import math
 from dataclasses import dataclass
 
 from zoo.errors import ZooError
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
+
+_MOST_VOXELS = 2**32
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,12 @@ class TomogramSettings:
                 self.size_voxels[2] > self.size_voxels[0],
                 f"--size {size}: thicker (Z) than wide (X); a tomogram is a slab, tilted about y",
             ),
-            (self.membranes < 0, f"--membranes {self.membranes}: expected 0 or more"),
-            (self.fiducials < 0, f"--fiducials {self.fiducials}: expected 0 or more"),
+            (
+                math.prod(self.size_voxels) > _MOST_VOXELS,
+                f"--size {size}: {math.prod(self.size_voxels):,} voxels; expected at most {_MOST_VOXELS:,}",
+            ),
+            (not 0 <= self.membranes <= 10_000, f"--membranes {self.membranes}: expected 0 to 10000"),
+            (not 0 <= self.fiducials <= 10_000, f"--fiducials {self.fiducials}: expected 0 to 10000"),
             (self.attempts < 1, f"--attempts {self.attempts}: expected 1 or more"),
             (not self.bead_diameter_angstrom > 0, "a bead's diameter must be above 0 Å"),
             (not self.leaflet_distance_angstrom > 0, "the distance of the leaflets must be above 0 Å"),

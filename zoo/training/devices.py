@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from zoo.data.records import batches
+from zoo import slurm
+from zoo.data.records import batches, numbered, split
 from zoo.errors import ZooError
-from zoo.training import slurm
 
 CHOICES = ("auto", "one", "mirrored", "multiworker")
 
@@ -91,7 +91,7 @@ def _pick_tensorflow(choice: str) -> Devices:
 def _worker_count() -> int:
     if os.environ.get("TF_CONFIG"):
         return len(_tf_config()["cluster"].get("worker", ())) + len(_tf_config()["cluster"].get("chief", ()))
-    return int(os.environ["SLURM_STEP_NUM_TASKS"]) if slurm.in_slurm_step(os.environ) else 1
+    return slurm.tasks_in_step(os.environ)
 
 
 def _tf_config() -> dict:
@@ -128,7 +128,7 @@ def _take_one_gpu(tf) -> None:
     tasks_here = max(slurm.expand_tasks_per_node(os.environ["SLURM_STEP_TASKS_PER_NODE"]))
     gpus = tf.config.list_physical_devices("GPU")
     if tasks_here > 1 and len(gpus) >= tasks_here:
-        tf.config.set_visible_devices(gpus[int(os.environ["SLURM_LOCALID"])], "GPU")
+        tf.config.set_visible_devices(gpus[slurm.local_task(os.environ)], "GPU")
 
 
 def _let_gpu_memory_grow(tf) -> None:
@@ -162,30 +162,44 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def batches_for(devices: Devices, info, batch_size: int, seed: int, start_step: int) -> Iterator[Any]:
+def batches_for(
+    devices: Devices,
+    info,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    held_back: float | None = None,
+    with_index: bool = False,
+) -> Iterator[Any]:
     """Endless training batches from ``start_step`` on, shared out over the devices.
 
     ``batch_size`` is that of a whole step. Every replica sees consecutive rows of the batch that
-    one device would see, so the number of devices does not change what is learned from. Raises
-    ZooError where the batch cannot be split evenly.
+    one device would see, so the number of devices does not change what is learned from. With ``held_back``,
+    a share of the records, batches say which of them are kept for validation (`zoo.data.records.split`);
+    ``with_index`` gives each its row in the table.
+    Raises ZooError where the batch cannot be split evenly.
     """
     if batch_size % devices.replicas:
         raise ZooError(
             f"--batch-size {batch_size} cannot be split over {devices.replicas} devices; "
             f"give a multiple of {devices.replicas}"
         )
+
+    def with_more(stream):
+        stream = stream if held_back is None else split.marked(stream, seed, held_back)
+        return numbered.numbered(stream, info) if with_index else stream
+
     if keras.backend.backend() != "tensorflow":
-        return batches.training_batches(info, batch_size, seed, start_step)
-    stream = batches.pipeline_of(info)
+        return with_more(iter(batches.training_batches(info, batch_size, seed, start_step)))
+    stream = batches.streams_of(info)
 
     if devices.strategy is None:
-        return iter(stream(info, batch_size, seed, start_step))
+        return iter(with_more(stream(info, batch_size, seed, start_step)))
 
     def pipeline(context):
         workers = context.num_input_pipelines
-        batches = stream(
-            info, batch_size // workers, seed, start_step, worker=(context.input_pipeline_id, workers)
-        )
-        return batches.rebatch(batch_size // devices.replicas, drop_remainder=True)
+        worker = (context.input_pipeline_id, workers)
+        mine = with_more(stream(info, batch_size // workers, seed, start_step, worker=worker))
+        return mine.rebatch(batch_size // devices.replicas, drop_remainder=True)
 
     return iter(devices.strategy.distribute_datasets_from_function(pipeline))

@@ -11,18 +11,17 @@ _SAME = 0.01
 
 
 def set_given_maps(model) -> list[str]:
-    """Put the files that ``model.config`` names into the model; lines about maps that were rescaled.
+    """Put the files that a `StartsFromMaps` names into it; lines about maps that were rescaled.
 
     Raises ZooError for files that do not fit.
     """
     lines: list[str] = []
-    if model.config["mask"]:
-        model.set_mask(read_mask(model.config["mask"], model.box, model.voxel_size_angstrom, lines))
-    if model.config["references"]:
-        names = model.config["references"]
-        model.set_references(
-            read_references(names, model.box, model.classes, model.voxel_size_angstrom, lines)
-        )
+    voxel = model.voxel_size_angstrom
+    if model.given_maps["mask"]:
+        model.set_mask(read_mask(model.given_maps["mask"], model.box, voxel, lines))
+    if model.given_maps["references"]:
+        names = model.given_maps["references"]
+        model.set_references(read_references(names, model.box, model.classes, voxel, lines))
     return lines
 
 

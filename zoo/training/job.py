@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,23 @@ import keras
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.runs import checkpoint, data_source
-from zoo.runs.run_folder import RunFolder, check_free, free_path
+from zoo.files import describe_write_error, whole_path
+from zoo.models.base import StartsFromMaps
+from zoo.registry import get_entry
+from zoo.runs import checkpoint, inputs
+from zoo.runs.run_config import check_data
+from zoo.runs.run_folder import CONFIG, RunFolder, check_free, free_path
+from zoo.runs.run_lock import locked
 from zoo.training import settings
-from zoo.training.allocator import keep_freed_memory
 from zoo.training.devices import Devices, batches_for, pick_devices
 from zoo.training.given_maps import set_given_maps
+from zoo.training.global_state import global_state_kept
 from zoo.training.judge import Judge
+from zoo.training.learner import Learner, make_learner
 from zoo.training.loop import Loop, Plan
 from zoo.training.reporting import Progress
 from zoo.training.settings import TrainSettings
+from zoo.training.signals import Stopped, stop_at_once
 from zoo.training.warm_start import start_from
 
 _PREVIEW_IMAGES = 16
@@ -33,58 +40,81 @@ def train(options: TrainSettings) -> tuple[RunFolder, int]:
 
     Raises ZooError for whatever is wrong with the options, the data or the run folder.
     """
-    keep_freed_memory()
+    with global_state_kept(), contextlib.ExitStack() as held:
+        return _train(options, held)
+
+
+def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolder, int]:
     devices = pick_devices(options.strategy)
-    run, info, resumed = _open_run(options, devices)
+    if options.resume is not None and devices.is_chief:
+        RunFolder.open(options.resume, options.model)  # says what is wrong with a folder that is no run
+        held.enter_context(locked(options.resume))
+    run, opened, resumed = _open_run(options, devices)
     config, plan = run.config, settings.plan_of(run.config)
-    done = _done_steps(run) if resumed else 0
+    done = run.last_step() if resumed else 0
     if done > plan.steps:
         raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
 
     _set_precision(config["mixed_precision"])
-    model, engine = _build(config, info, devices)
-    taken = [] if done else _start(model, config, devices)
+    learner = make_learner(config, opened, devices)
+    engine = learner.engine
+    taken = [] if done else _start(learner.model, config, devices)
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
+        held.enter_context(locked(run.path))
         run = RunFolder.create(run.path, config, options.overwrite)
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
+    if resumed and devices.is_chief:
+        # Not before the last check: a refused --resume leaves the run as it was.
+        run.write_config()
+    held.enter_context(_write_errors(run))
     progress = Progress(plan.steps, done, config["batch_size"], quiet=not devices.is_chief)
-    _introduce(progress, run, info, devices, model, done)
+    _introduce(progress, run, opened, devices, learner.model, done)
     for line in taken:
         progress.say(line)
     if done < plan.steps:
-        signal_number = _run_loop(engine, model, run, plan, info, devices, progress, done)
+        signal_number = _run_loop(learner, run, plan, opened, devices, progress, done)
         if signal_number:
             progress.say(
                 f"stopped after step {engine.step_index}; continue with: zoo-train --resume {run.path}"
             )
             return run, 128 + signal_number
-    _finish(model, engine, run, info, devices, progress)
+    try:
+        # Workers that wait for the chief are inside TensorFlow, where only a default handler ends them.
+        with stop_at_once() if devices.is_chief else contextlib.nullcontext():
+            _finish(learner, run, opened, devices, progress)
+    except Stopped as stopped:
+        progress.say(f"stopped while finishing; finish with: zoo-train --resume {run.path}")
+        return run, 128 + stopped.signal_number
     return run, 0
 
 
-def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, Any, bool]:
+@contextlib.contextmanager
+def _write_errors(run: RunFolder):
+    """One line for whatever else cannot be written into a run folder; it says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        then = f"continue with: zoo-train --resume {run.path}"
+        raise ZooError(describe_write_error(error.filename or run.path, error, then)) from error
+
+
+def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, inputs.Inputs, bool]:
     if options.resume is not None:
         run = RunFolder.open(options.resume, options.model)
         run.config = settings.resumed_config(options, run.config, run.path)
-        info = data_source.reopen_data(run.config, options.data)
-        if devices.is_chief:
-            run.write_config()
-        return run, info, True
+        check_data(run.config["data"], run.path / CONFIG)
+        takes = get_entry(run.config["model"]).takes
+        return run, inputs.reopen(run.config["data"], takes, options.data), True
     if options.out is not None and devices.is_chief:
         # Before the data are made or read: that may take long.
         check_free(options.out, options.overwrite)
-    config, info = settings.new_config(options)
+    config, opened = settings.new_config(options)
     config["strategy"] = options.strategy
     config["device"] = devices.description
     path = Path(options.out) if options.out is not None else free_path(f"run-{options.model}")
-    return RunFolder(path, config), info, False
-
-
-def _done_steps(run: RunFolder) -> int:
-    steps = checkpoint.steps_in(run.checkpoints)
-    return steps[-1] if steps else 0
+    return RunFolder(path, config), opened, False
 
 
 def _set_precision(mixed: bool) -> None:
@@ -94,50 +124,37 @@ def _set_precision(mixed: bool) -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
-def _build(config: dict[str, Any], info, devices: Devices):
-    from zoo.engines.choose import get_engine
-    from zoo.registry import create_model
-
-    # Initial weights are drawn from Keras' global generator.
-    keras.utils.set_random_seed(config["seed"])
-    with devices.scope():
-        model = create_model(config["model"], info, config["preset"], **config["hyperparameters"])
-        model.compile()
-        engine = get_engine(
-            model,
-            seed=config["seed"],
-            strategy=devices.strategy,
-            global_batch=config["batch_size"],
-            examples=info.count,
-        )
-    return model, engine
-
-
 def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
     """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
     with devices.scope():
-        lines = set_given_maps(model) if getattr(model, "by_epochs", False) else []
+        lines = set_given_maps(model) if isinstance(model, StartsFromMaps) else []
         if not config.get("start_from"):
             return lines
         return lines + start_from(model, config["model"], config["start_from"])
 
 
-def _introduce(progress: Progress, run: RunFolder, info, devices: Devices, model, done: int) -> None:
+def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, model, done: int) -> None:
     config = run.config
     progress.say(f"device: {devices.description}")
-    where = "embedded" if config["data"]["source"] == "embedded" else info.path
-    pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
-    progress.say(f"data: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
+    for role, info in opened.by_role.items():
+        known = config["data"].get("roles", {role: config["data"]})[role]
+        where = "embedded" if known["source"] == "embedded" else info.path
+        pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
+        progress.say(f"{role}: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
+    for name, value in config.get("suggested", {}).items():
+        progress.say(f"setting: {name}={value}, as the embedded data suggest (--set {name}=N for another)")
     # Averages are learned too, though no gradient moves them.
     weights = sum(math.prod(v.shape) for v in model.trainable_variables or model.variables)
     progress.say(f"model: {config['model']}, preset {config['preset']}, {weights:,} weights")
     progress.say(f"run: {run.path}" + (f", continued after step {done}" if done else ""))
 
 
-def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress, done: int) -> int:
-    batches = batches_for(devices, info, run.config["batch_size"], run.config["seed"], done)
-    preview = _preview_function(model, info, devices) if plan.sample_every else None
-    loop = Loop(engine, run, plan, devices, preview, info.voxel_size_angstrom)
+def _run_loop(learner: Learner, run: RunFolder, plan: Plan, opened, devices, progress, done: int) -> int:
+    config, info = run.config, opened.first
+    more = {"held_back": learner.held_back, "with_index": learner.house.numbers_records}
+    batches = batches_for(devices, opened.for_model, config["batch_size"], config["seed"], done, **more)
+    preview = _preview_function(learner.house, opened, devices) if plan.sample_every else None
+    loop = Loop(learner.engine, run, plan, devices, preview, info.voxel_size_angstrom)
     if keras.backend.backend() != "tensorflow":
         return loop.run_steps(batches, progress)
     from zoo.data.records.particle_pipeline import readable_errors
@@ -146,55 +163,63 @@ def _run_loop(engine, model, run: RunFolder, plan: Plan, info, devices, progress
         return loop.run_steps(batches, progress)
 
 
-def _preview_function(model, info, devices: Devices):
-    if not hasattr(model, "preview"):
-        return None
+def _preview_function(model, opened, devices: Devices):
     held: list[dict] = []
+    info = opened.first
     judge = Judge(model, info)
 
     def preview(last: bool) -> dict[str, Any]:
         if not held:
             count = min(_PREVIEW_IMAGES, info.count)
-            held.append(next(batches.training_batches(info, count, _PREVIEW_SEED, 0)))
+            held.append(next(batches.training_batches(opened.for_model, count, _PREVIEW_SEED, 0)))
         return {**model.preview(held[0]), **judge.figures(last, may_align=devices.is_chief)}
 
     return preview
 
 
-def _finish(model, engine, run: RunFolder, info, devices: Devices, progress: Progress) -> None:
+def _finish(learner: Learner, run: RunFolder, opened, devices: Devices, progress: Progress) -> None:
     """Write ``model.keras`` and ``export/1`` (the chief), and wait for each other (all)."""
-    state = checkpoint.collect(engine, run.config_hash())
+    state = checkpoint.collect(learner.engine, run.config_hash())
     if devices.is_chief:
         if devices.strategy is not None:
             # A model made under a strategy is tied to its devices: write an untied twin.
-            model, twin = _build(run.config, info, Devices("export"))
-            checkpoint.apply(state, twin)
-        _save_model(model, run)
-        _export(model, run, progress)
-        if getattr(model, "by_epochs", False):
-            from zoo.training.average_results import write_results
-
-            for line in write_results(model, info, run.path / "results", run.config["batch_size"]):
-                progress.say(line)
+            learner = make_learner(run.config, opened, Devices("export"))
+            checkpoint.apply(state, learner.engine)
+        if learner.supervision is not None and (line := learner.supervision.take_best()):
+            progress.say(line)
+        _save_model(learner.model, run)
+        _export(learner.house, run, progress)
+        _write_results(learner.house, run, opened.first, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 
 
+def _write_results(model, run: RunFolder, info, progress: Progress) -> None:
+    """What the model found, as files; nothing where it says nothing."""
+    from zoo.serving.open_model import RunModel
+    from zoo.training.results import write_results
+
+    records = batches.sequential_batches(info, run.config["batch_size"])
+    found = model.results(records, RunModel(model, run.path).apply)
+    if found is None:
+        return
+    for line in write_results(found, info, run.path / "results"):
+        progress.say(line)
+
+
 def _save_model(model, run: RunFolder) -> None:
-    temporary = run.path / f".{os.getpid()}.{run.model_file.name}"
-    try:
+    then = f"finish with: zoo-train --resume {run.path}"
+    with whole_path(run.model_file, ending=".keras", then=then) as temporary:
         model.save(temporary)
-        os.replace(temporary, run.model_file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _export(model, run: RunFolder, progress: Progress) -> None:
+    if not model.endpoints():
+        return
     if keras.backend.backend() != "tensorflow":
         progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
         return
-    if not hasattr(model, "endpoints"):
-        return
     from zoo.serving.export import export_model
 
-    export_model(model, run.path / "export", overwrite=True)
+    then = f"finish with: zoo-train --resume {run.path}"
+    export_model(model, run.path / "export", overwrite=True, then=then)

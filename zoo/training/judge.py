@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from zoo.data.records.batches import sequential_batches
+from zoo.models.capabilities import Encodes, MakesMaps
 
 _PARTICLES = 1200
 _BATCH = 100
@@ -21,7 +22,7 @@ class Judge:
     """Compares a model in training with the labels and the true maps of its data.
 
     Has nothing to say (``figures`` is empty) where fewer than two labels are known, or the model
-    has no ``encode`` and ``density``. The true maps are those that zoo-simulate left beside the
+    neither encodes nor makes maps. The true maps are those that zoo-simulate left beside the
     particles that were packed.
     """
 
@@ -29,7 +30,7 @@ class Judge:
         self.model = model
         self.info = info
         self.labels = np.array(sorted(label for label in info.labels if label >= 0))
-        able = hasattr(model, "encode") and hasattr(model, "density")
+        able = isinstance(model, Encodes) and isinstance(model, MakesMaps)
         self.is_able = able and len(self.labels) > 1
         self._particles: list[dict] | None = None
         self._began = time.perf_counter()
@@ -68,7 +69,7 @@ class Judge:
     def _encode(self) -> tuple[np.ndarray, np.ndarray]:
         if self._particles is None:
             self._particles = list(_labelled_batches(self.info))
-        latents = [to_array(self.model.encode(b["image"], b["ctf"])["z_mean"]) for b in self._particles]
+        latents = [to_array(self.model.encode(b)["z_mean"]) for b in self._particles]
         return np.concatenate(latents), np.concatenate([b["label"] for b in self._particles])
 
     def _class_maps(self, latents: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:

@@ -20,6 +20,8 @@ from zoo.training.reporting import Progress
 from zoo.training.signals import StopRequest
 from zoo.training.tensorboard_log import TensorBoardLog
 
+VALIDATION = "validation_loss"  # a step that was validated is always logged
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -69,24 +71,24 @@ class Loop:
                 for step in range(start + 1, self.plan.steps + 1):
                     logs = self.engine.step(next(batches))
                     progress.advance(step)
-                    for notice in self._notices():
+                    for notice in self.engine.notices():
                         progress.say(notice)
-                    if self._wants_log(step, start):
+                    if VALIDATION in logs or self._wants_log(step, start):
                         self._log(step, logs, metrics, board, progress)
                     signal_number = self.devices.agree(stop.signal_number)
-                    if signal_number or self.plan.is_due(self.plan.checkpoint_every, step):
+                    ends = signal_number or self.engine.is_finished
+                    if ends or self.plan.is_due(self.plan.checkpoint_every, step):
                         self._save(step, logs)
                     if signal_number:
                         return signal_number
+                    if self.engine.is_finished:
+                        return 0
                 self._save(self.plan.steps, None)
-                return 0
+                # One that came while the last state was saved.
+                return self.devices.agree(stop.signal_number)
         finally:
             if board is not None:
                 board.close()
-
-    def _notices(self) -> list[str]:
-        """What the engine wants a person to know; gradient engines have nothing to say."""
-        return self.engine.notices() if hasattr(self.engine, "notices") else []
 
     def _open_logs(self, step: int) -> tuple[MetricsFile | None, TensorBoardLog | None]:
         if not self.devices.is_chief:

@@ -1,12 +1,7 @@
-"""Pictures and maps of a model in training: PNG grids and MRC volumes under ``samples/``.
+"""Pictures and maps of a model in training: PNG grids, MRC volumes and CSV tables under ``samples/``.
 
-A preview is a dict of arrays by name; a dict in it is a group of them. By its axes an array is
-
-- a figure (one number): it goes to ``metrics.csv`` and TensorBoard;
-- a table (n, k), written as CSV;
-- images (n, y, x) or (n, y, x, 1), drawn as a grid, or (n, k, y, x), drawn with k in a row;
-- volumes (n, z, y, x) or (z, y, x) where its name starts with ``map``, written as MRC with their
-  voxel size and drawn as three central slices each.
+A preview is a dict of items by name (`zoo.models.preview`); a dict in it is a group of them, and plain arrays
+are taken by their axes.
 """
 
 from __future__ import annotations
@@ -17,41 +12,35 @@ from typing import Any
 
 import numpy as np
 
+from zoo.models.preview import Curve, Figure, Images, Item, Maps, Table, central_slices, typed
+
 _MOST_IMAGES = 64
 
 
 def figures_of(preview: Mapping[str, Any]) -> dict[str, float]:
     """The single numbers of a preview, by name."""
-    return {name: float(value) for name, value in _arrays(preview).items() if value.size == 1}
+    return {name: item.value for name, item in _items(preview).items() if isinstance(item, Figure)}
 
 
 def write_preview(
     folder: str | Path, step: int, preview: Mapping[str, Any], voxel_size_angstrom: float
 ) -> dict[str, Path]:
-    """Write a preview's images and maps under ``folder``; returns the PNG files by name."""
+    """Write a preview's images, maps and tables under ``folder``; returns the PNG files by name."""
     folder = Path(folder)
     pictures = {}
-    for name, array in _arrays(preview).items():
-        if array.size == 1:
-            continue
+    for name, item in _items(preview).items():
         stem = f"step-{step:08d}-{name}"
-        if array.ndim == 2:
-            np.savetxt(folder / f"{stem}.csv", array, fmt="%.6g", delimiter=",")
-            continue
-        if name.startswith("map"):
-            volumes = array[None] if array.ndim == 3 else array.reshape(-1, *array.shape[1:4])
-            _write_maps(folder, stem, volumes, voxel_size_angstrom)
-            array = np.stack([central_slices(volume) for volume in volumes])
-        images, columns = _as_images(array)
-        pictures[name] = folder / f"{stem}.png"
-        write_grid(pictures[name], images[:_MOST_IMAGES], columns)
+        if isinstance(item, Curve):
+            item = Table(np.column_stack([item.x, item.y]))
+        if isinstance(item, Table):
+            np.savetxt(folder / f"{stem}.csv", item.values, fmt="%.6g", delimiter=",")
+        if isinstance(item, Maps):
+            _write_maps(folder, stem, item.values, voxel_size_angstrom)
+            item = Images(np.concatenate([central_slices(volume) for volume in item.values]), 3)
+        if isinstance(item, Images):
+            pictures[name] = folder / f"{stem}.png"
+            write_grid(pictures[name], item.values[:_MOST_IMAGES], item.columns or None)
     return pictures
-
-
-def central_slices(volume: np.ndarray) -> np.ndarray:
-    """The three slices (3, n, n) through the centre voxel n//2 of a cube, across z, y and x."""
-    z, y, x = (size // 2 for size in volume.shape)
-    return np.stack([volume[z], volume[:, y], volume[:, :, x]])
 
 
 def write_grid(path: str | Path, images: np.ndarray, columns: int | None = None) -> None:
@@ -70,21 +59,14 @@ def write_grid(path: str | Path, images: np.ndarray, columns: int | None = None)
     matplotlib.image.imsave(path, np.stack([canvas] * 3, axis=-1), format="png")
 
 
-def _arrays(preview: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    flat = {}
+def _items(preview: Mapping[str, Any]) -> dict[str, Item]:
+    flat: dict[str, Item] = {}
     for name, value in preview.items():
         if isinstance(value, Mapping):
-            flat.update({f"{name}-{key}": array for key, array in _arrays(value).items()})
+            flat.update({f"{name}-{key}": item for key, item in _items(value).items()})
         else:
-            flat[name] = np.asarray(value, np.float32)
+            flat[name] = typed(name, value)
     return flat
-
-
-def _as_images(array: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """Images (n, y, x) and how many go in a row (None: as square as can be)."""
-    if array.ndim == 4 and array.shape[-1] != 1:
-        return array.reshape(-1, *array.shape[2:]), array.shape[1]
-    return array.reshape(array.shape[:3]), None
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

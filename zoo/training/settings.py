@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import keras
 
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
-from zoo.runs import data_source
+from zoo.runs import inputs
+from zoo.runs.run_config import RESUMED, check_config
+from zoo.simulate.embedded_data import suggested_settings
 from zoo.training.loop import Plan
 
 BATCH_SIZE = 16
@@ -22,10 +25,13 @@ INTERVALS = {"log_every": 10, "sample_every": 500, "checkpoint_every": 500}
 
 @dataclass
 class TrainSettings:
-    """The options of zoo-train; None where the person left one out."""
+    """The options of zoo-train; None where the person left one out.
+
+    ``data`` is a folder, or folders by role; it is kept as role → folder, the role of a lone folder "".
+    """
 
     model: str | None = None
-    data: Path | None = None
+    data: Any = None
     preset: str | None = None
     overrides: dict[str, str] = field(default_factory=dict)
     config_file: Path | None = None
@@ -43,6 +49,10 @@ class TrainSettings:
     log_every: int | None = None
     overwrite: bool = False
 
+    def __post_init__(self):
+        if not isinstance(self.data, Mapping):
+            self.data = {} if self.data is None else {"": str(self.data)}
+
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:
     """``["name=value", …]`` as a dict; raises ZooError for a word without ``=``."""
@@ -55,8 +65,8 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     return values
 
 
-def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
-    """(configuration, DatasetInfo) of a new run, everything resolved.
+def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
+    """(configuration, data sets by role) of a new run, everything resolved.
 
     Raises ZooError for an unknown model, preset or hyperparameter, or data that do not fit.
     """
@@ -66,15 +76,17 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     preset = resolve_preset(settings.model, settings.preset)
     overrides = resolve_overrides(settings.model, settings.overrides, settings.config_file)
     hyperparameters = {**entry.presets[preset], **overrides}
-    wanted_box = hyperparameters.get("box") if settings.data is None else overrides.get("box")
-    if settings.data is None and entry.input_kind == "subtomograms":
-        raise ZooError(f"{settings.model} needs subtomograms: name a folder made by zoo-pack with --data")
-    info = data_source.open_data(settings.data, wanted_box)
-    if entry.input_kind in data_source.KINDS and info.kind != entry.input_kind:
-        raise ZooError(
-            f"{info.path}: holds {data_source.KINDS[info.kind]}, but {settings.model} is trained on "
-            f"{data_source.KINDS[entry.input_kind]}; choose another data set or model"
-        )
+    folders = inputs.by_role(entry.takes, settings.data, settings.model)
+    wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
+    opened = inputs.open_inputs(folders, entry.takes, wanted_box)
+    info = opened.first
+    suggested = {
+        name: value
+        for role, folder in folders.items()
+        for name, value in (suggested_settings(entry.takes[role]) if folder is None else {}).items()
+        if name in hyperparameters and name not in overrides
+    }
+    hyperparameters.update(suggested)
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
         if name in hyperparameters and name not in overrides:
@@ -82,11 +94,13 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
     batch_size = _first(settings.batch_size, hyperparameters.get("batch_size"), BATCH_SIZE)
     if "batch_size" in hyperparameters:
         hyperparameters["batch_size"] = batch_size
+    hyperparameters = entry.config.of(hyperparameters, settings.model).values()
     config = {
         "model": settings.model,
         "preset": preset,
         "hyperparameters": hyperparameters,
-        "data": data_source.describe(info, settings.data),
+        "data": inputs.describe(opened, folders),
+        "suggested": suggested,
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,
         **_length(settings, entry, hyperparameters, info.count, batch_size),
@@ -99,7 +113,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], Any]:
         # What learns by epochs has nothing new to show within one.
         config[name] = _first(getattr(settings, name), config.get("steps_per_epoch"), default)
     _check_numbers(config)
-    return config, info
+    return config, opened
 
 
 def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -> dict[str, Any]:
@@ -107,6 +121,7 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
     Raises ZooError where an option contradicts what the run was started with.
     """
+    check_config(config, Path(run) / "config.json", RESUMED)
     if settings.start_from is not None:
         raise ZooError(f"{run}: is a run already; --start-from is for a new one (leave out --resume)")
     fixed = {
@@ -135,7 +150,8 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
     if "epochs" in config:
         _refuse_steps(settings, config["model"])
         resumed["epochs"] = _first(settings.epochs, config["epochs"])
-        resumed["steps"] = (resumed["epochs"] + 1) * config["steps_per_epoch"]
+        known = get_entry(config["model"]).config.of(config["hyperparameters"], config["model"])
+        resumed["steps"] = known.steps_of(resumed["epochs"], config["steps_per_epoch"])
     elif settings.epochs is not None:
         _refuse_epochs(config["model"])
     else:
@@ -148,19 +164,19 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 
 def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
     """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
-    if not getattr(entry.cls, "by_epochs", False):
+    if entry.learns != "epochs":
         if settings.epochs is not None:
             _refuse_epochs(entry.name)
         return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}
     _refuse_steps(settings, entry.name)
-    epochs = _first(settings.epochs, entry.cls.default_epochs)
+    epochs = _first(settings.epochs, entry.config.default_epochs)
     if epochs < 1:
         raise ZooError(f"--epochs {epochs}: expected 1 or more")
     steps_per_epoch = -(-count // max(batch_size, 1))
     return {
         "epochs": epochs,
         "steps_per_epoch": steps_per_epoch,
-        "steps": (epochs + 1) * steps_per_epoch,
+        "steps": entry.config.of(hyperparameters, entry.name).steps_of(epochs, steps_per_epoch),
     }
 
 

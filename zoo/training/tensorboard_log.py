@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from zoo.errors import ZooError
 
 
 class TensorBoardLog:
@@ -16,7 +20,9 @@ class TensorBoardLog:
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._writer = EventFileWriter(str(folder))
+        self.folder = Path(folder)
+        with self._said():
+            self._writer = EventFileWriter(str(folder))
         if step:
             # TensorBoard drops events at and after the step of a START, so it names the next one.
             self._write(step + 1, session_log=SessionLog(status=SessionLog.START))
@@ -39,13 +45,28 @@ class TensorBoardLog:
 
     def flush(self) -> None:
         """Make what was logged visible to TensorBoard."""
-        self._writer.flush()
+        with self._said():
+            self._writer.flush()
 
     def close(self) -> None:
         """Flush and end the file."""
-        self._writer.close()
+        with self._said():
+            self._writer.close()
 
     def _write(self, step: int, **content) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
+        with self._said():
+            self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        """TensorBoard writes by itself, or with TensorFlow where that is installed: each has its errors."""
+        try:
+            yield
+        except Exception as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ZooError(
+                f"{self.folder}: the TensorBoard log cannot be written ({first_line}); free space or mend "
+                f"the folder and continue with: zoo-train --resume {self.folder.parent}"
+            ) from error

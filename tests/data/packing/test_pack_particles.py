@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -166,6 +167,20 @@ def test_a_killed_run_goes_on_where_it_was(particles, reference, tmp_path):
     assert result.written == 3
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert files(out) == files(reference) and not list(out.glob(".*"))
+
+
+def test_markers_that_a_kill_left_beside_a_finished_set_go(particles, tmp_path):
+    out = tmp_path / "out"
+    killed = run_python(f"""
+        import os, signal
+        import zoo.data.packing.pack_particles as packing
+        from zoo.data.packing.shards import PackSettings
+        packing.shutil.rmtree = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+        packing.pack_particles({str(particles)!r}, {str(out)!r}, {SETTINGS!r}, processes=1)
+    """)
+    assert killed.returncode == -signal.SIGKILL and (out / ".packing").is_dir()
+    result = pack_particles(particles, out, SETTINGS)
+    assert result.written == 0 and not list(out.glob(".*"))
 
 
 def test_a_lost_or_short_shard_is_written_again(particles, reference, tmp_path):
@@ -444,21 +459,3 @@ def write_sparse_stack(path, count, box):
         file.write(np.int32(count).tobytes())  # NZ
         file.seek(36)
         file.write(np.int32(1).tobytes())  # MZ of a stack is 1
-
-
-def test_temporary_files_of_dead_processes_go_and_those_of_the_living_stay(tmp_path):
-    from zoo.data.parts import remove_abandoned
-
-    host = socket.gethostname()
-    dead = run_python("import os; print(os.getpid())").stdout.strip()
-    names = [
-        f".a.tfrecord.{host}-{dead}.part",
-        f".b.json.{host}-{os.getpid()}.part",
-        ".c.tfrecord.elsewhere-1.part",
-    ]
-    for name in names:
-        (tmp_path / name).write_text("")
-    assert remove_abandoned(tmp_path) == names[:1]
-    assert remove_abandoned(tmp_path, {os.getpid()}) == names[1:2]
-    assert [path.name for path in tmp_path.iterdir()] == names[2:]
-    assert remove_abandoned(tmp_path / "no such folder") == []

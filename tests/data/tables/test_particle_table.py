@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import typing
+
 import numpy as np
 import pytest
 
-from zoo.data.tables.particle_table import COLUMNS, CTF_COLUMNS, ParticleTable, image_uids
+from zoo.data.tables.particle_table import (
+    COLUMNS,
+    CTF_COLUMNS,
+    ParticleTable,
+    declared_columns,
+    image_uids,
+)
+from zoo.data.tables.subtomogram_table import SUBTOMOGRAM_COLUMNS, SubtomogramTable
 from zoo.errors import ZooError
 
 
@@ -26,6 +35,31 @@ def test_unknown_values_have_their_documented_marks(table):
         assert values.dtype == dtype and values.shape == (4,), name
         if missing is not None and name not in ("stack_index", "defocus_u_angstrom", "voltage_kv"):
             np.testing.assert_array_equal(values, np.full(4, missing, dtype))
+
+
+UNITS = {"_deg": "deg", "_angstrom": "angstrom", "_angstrom2": "angstrom^2", "_kv": "kV", "_mm": "mm"}
+
+
+@pytest.mark.parametrize("kind", [ParticleTable, SubtomogramTable])
+def test_columns_are_declared_with_the_unit_that_their_name_ends_with(kind):
+    units = {**UNITS, "_voxel": "voxel"}
+    for name, column in declared_columns(kind).items():
+        ending = "_" + name.rpartition("_")[2]
+        assert column.unit == units.get(ending, ""), name
+
+
+def test_declared_type_of_a_column_is_its_dtype():
+    for kind, columns in ((ParticleTable, COLUMNS), (SubtomogramTable, SUBTOMOGRAM_COLUMNS)):
+        declared = declared_columns(kind)
+        assert list(declared) == list(columns) == list(kind.column_types)
+        for name, hint in typing.get_type_hints(kind).items():
+            if name in declared:  # numpy.ndarray[shape, numpy.dtype[TYPE]]
+                assert typing.get_args(typing.get_args(hint)[1]) == (declared[name].dtype,), name
+
+
+def test_documentation_lists_every_column(repository):
+    text = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in SUBTOMOGRAM_COLUMNS if name not in text] == []
 
 
 def test_image_names_count_from_one(table):

@@ -85,7 +85,7 @@ def sums(truth, referenced):
 
 
 def test_classes_and_poses_are_found(truth, referenced):
-    found = {name: np.array(value) for name, value in referenced.align(*inputs(truth)).items()}
+    found = {name: np.array(value) for name, value in referenced.align(truth.batch).items()}
     np.testing.assert_array_equal(found["class"], truth.labels)
     errors = Rotation.from_matrix(found["rotation"] @ truth.rotations.transpose(0, 2, 1)).magnitude()
     assert np.degrees(np.median(errors)) < 3
@@ -279,7 +279,7 @@ def test_a_class_that_lost_its_subtomograms_starts_again_from_half_of_the_larges
         add(model, model.e_step(truth.batch, model.prepare()))
         model.m_step()
     assert model.notices() == []
-    found = np.array(model.align(*inputs(truth))["class"])
+    found = np.array(model.align(truth.batch)["class"])
     assert set(found) == {0, 1}
 
 
@@ -341,8 +341,8 @@ def test_fold_of_cyclic_groups():
 
 
 def test_averages_endpoint_has_the_maps(referenced):
-    function, arguments = referenced.endpoints()["averages"]
-    assert arguments == {}
-    found = function()
+    endpoint = referenced.endpoints()["averages"]
+    assert endpoint.inputs == {}
+    found = endpoint.function()
     assert ops.shape(found["averages"]) == (2, BOX, BOX, BOX)
     assert ops.shape(found["halves"]) == (2, 2, BOX, BOX, BOX)

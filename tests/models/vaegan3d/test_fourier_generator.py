@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from zoo.models.vaegan3d.fourier_generator import FourierGenerator
 from zoo.models.vaegan3d.model import VAEGAN3D
+from zoo.ops import fourier
 
 OPTIONS = [
     {"initialisation": "thesis", "coordinate_grid": True},
@@ -49,6 +50,75 @@ def test_projection_of_the_density_equals_the_slice(small):
         xyz = np.rint(kx[:, None] * a[0] + ky[:, None] * a[1]).astype(int)
         volume_ft = np.fft.fftn(np.fft.ifftshift(volume))[xyz[:, 2], xyz[:, 1], xyz[:, 0]]
         np.testing.assert_allclose(image_ft, volume_ft, atol=2e-3 * np.abs(volume_ft).max())
+
+
+@pytest.mark.parametrize("box", [12, 15])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_density_in_parts_is_the_whole_transform_seen_at_once(options, box):
+    generator = FourierGenerator(box, 2, width=8, **options)
+    generator.build()
+    z = np.random.default_rng(4).normal(size=(2, 2)).astype("float32")
+    points = (fourier.frequency_grid_3d(box) * box).reshape(1, -1, 3)
+    inside = fourier.radial_mask_3d(box)
+    re, im = (keras.ops.reshape(part, (2, box, box, box)) * inside for part in generator(points, z))
+    want = keras.ops.convert_to_numpy(fourier.ifft3(*fourier.hermitian(re * box, im * box, rank=3))[0])
+    # 100 at a time: many rounds of the loop, the last one cut short.
+    found = keras.ops.convert_to_numpy(generator.density(z, chunk=100))
+    np.testing.assert_allclose(found, want, atol=2e-6 * np.abs(want).max())
+    assert np.abs(want).max() > 1e-4
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graph")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_graph_of_the_density_is_as_large_for_every_box(options):
+    import tensorflow as tf
+
+    nodes, sizes = set(), set()
+    for box in (16, 40, 96):
+        generator = FourierGenerator(box, 2, width=8, **options)
+        generator.build()
+        function = tf.function(generator.density, input_signature=[tf.TensorSpec((None, 2))])
+        graph = function.get_concrete_function().graph.as_graph_def()
+        nodes.add(len(graph.node) + sum(len(part.node_def) for part in graph.library.function))
+        sizes.add(graph.ByteSize() // 1000)
+    assert len(nodes) == 1 and max(nodes) < 2000, nodes
+    # Nothing that grows with the box is written into it either.
+    assert max(sizes) < 300 and max(sizes) - min(sizes) <= 1, sizes
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles with XLA anyway")
+def test_density_compiles_with_xla():
+    import tensorflow as tf
+
+    generator = FourierGenerator(16, 2, width=8, **OPTIONS[1])
+    generator.build()
+    z = tf.constant([[0.5, -1.0]])
+    found = tf.function(generator.density, jit_compile=True)(z)
+    want = keras.ops.convert_to_numpy(generator.density(z))
+    np.testing.assert_allclose(found, want, atol=1e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_weights_of_files_from_before_it_had_layers_are_read(options):
+    """They lay in the generator itself, in the order of today; films came one after the other."""
+    source, target = (FourierGenerator(12, 2, width=8, hidden_layers=2, **options) for _ in range(2))
+    for generator in (source, target):
+        generator.build()
+    rng = np.random.default_rng(5)
+    source.set_weights([rng.normal(size=w.shape) for w in source.get_weights()])
+    old = source.get_weights()
+    films = source.films
+    for i, variable in enumerate(source.weights):
+        if variable is source.mapping.film.kernel or variable is source.mapping.film.bias:
+            parts = old[i].reshape(*old[i].shape[:-1], 2, films, 8)
+            old[i] = np.concatenate([parts[..., f, :] for f in range(films)], axis=-2).reshape(old[i].shape)
+    target.load_own_variables({str(i): value for i, value in enumerate(old)})
+    for layer in target._flatten_layers(include_self=False):
+        layer.load_own_variables({})  # the file holds nothing of theirs
+    for mine, theirs in zip(target.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(ValueError, match="3 stored weights, expected"):
+        target.load_own_variables({str(i): value for i, value in enumerate(old[:3])})
 
 
 def test_unknown_options_are_refused():

@@ -6,7 +6,7 @@ import pytest
 
 from zoo import create_model
 from zoo.errors import ZooError
-from zoo.models.adversarial import gradient_penalty
+from zoo.models.gradient_model import gradient_penalty
 from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
 from zoo.models.vaegan3d.model import VAEGAN3D
 
@@ -64,7 +64,7 @@ def test_paper_preset_has_the_thesis_numbers():
     model = VAEGAN3D.from_data(None, "paper")
     # Perceptual features are the 8×8×256 map just before pooling.
     assert model.critic.outputs[1].shape[1:] == (8, 8, 256)
-    assert model.generator.first_kernel.numpy().max() <= 1 / 128
+    assert model.generator.first.kernel.numpy().max() <= 1 / 128
 
 
 def test_weight_average_follows_the_generator(small, particle_batch):
@@ -159,12 +159,12 @@ def test_unknown_ctf_means_no_ctf(small):
 def test_endpoints_have_the_shapes_they_announce(small):
     model = VAEGAN3D.from_data(None, "tiny", **small, search_rings=4)
     results = {}
-    for name, (fn, signature) in model.endpoints().items():
+    for name, endpoint in model.endpoints().items():
         arguments = {
-            k: np.zeros([2 if n is None else n for n in shape], dtype)
-            for k, (shape, dtype) in signature.items()
+            key: np.zeros([2 if n is None else n for n in each.shape], each.dtype)
+            for key, each in endpoint.inputs.items()
         }
-        results[name] = {key: tuple(value.shape) for key, value in fn(**arguments).items()}
+        results[name] = {key: tuple(value.shape) for key, value in endpoint.function(**arguments).items()}
     assert results == {
         "encode": {"z_mean": (2, 2), "z_logvar": (2, 2)},
         "density": {"density": (2, 16, 16, 16)},
@@ -178,14 +178,38 @@ def test_endpoints_have_the_shapes_they_announce(small):
     [
         ({"box": 36}, "box=36 cannot be halved 3 times"),
         ({"camera": "free"}, "camera=free: expected one of uniform, trained"),
-        ({"camera_latent_dim": 4}, "at least 6"),
+        ({"camera_latent_dim": 4}, "camera_latent_dim=4: expected 6 to 4096"),
         ({"voxel_size_angstrom": 0.0}, "voxel_size_angstrom=0.0"),
+        ({"box": 16, "pose_search": True}, "search_rings=8: expected 1 to 7 for a box of 16"),
+        ({"pose_search": True, "search_in_plane": 7}, "search_in_plane=7: expected an even number"),
+        ({"shift_pixels": 33}, "shift_pixels=33.0: expected 0 to 32"),
+        ({"latent_start": 0.5, "latent_full": 0.2}, "latent_start=0.5: comes after latent_full=0.2"),
         ({"no_such_thing": 1}, "no_such_thing"),
     ],
 )
 def test_values_that_cannot_be_are_refused(overrides, words):
     with pytest.raises(ZooError, match=words):
         VAEGAN3D.from_data(None, "paper", **overrides)
+
+
+@pytest.mark.parametrize("preset", ["paper", "no_invariance", "tiny"])
+def test_every_weight_that_is_drawn_follows_the_seed(preset, small_search):
+    if not PRESETS[preset]["pose_search"]:
+        small_search = {k: v for k, v in small_search.items() if not k.startswith("search")}
+    first, again, other = (create_model("vaegan3d", None, preset, seed, **small_search) for seed in (3, 3, 4))
+    # What begins at chosen values, not only zeros or ones: a grid, amplitudes of shells, Gabor filters.
+    chosen = ("grid", "log_amplitude", "log_wavelength", "log_sigma", "orientation", "phase")
+    drawn = 0
+    for one, same, another in zip(first.weights, again.weights, other.weights, strict=True):
+        values, equal, others = _values([one, same, another])
+        np.testing.assert_array_equal(values, equal)
+        if values.std() == 0 or one.path.endswith(chosen):
+            np.testing.assert_array_equal(values, others)
+        else:
+            drawn += 1
+            assert (values != others).mean() > 0.99, one.path
+    assert drawn >= 20
+    assert first.get_config()["seed"] == 3
 
 
 def test_camera_crowding_tells_collapsed_from_spread_views(small):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zoo.data.files import existing_file
 from zoo.data.formats.star import StarColumns
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.formats.subtomogram_star import label_columns, pose_columns, volume_block
@@ -16,6 +15,7 @@ from zoo.data.formats.volumes import VolumeReader, volume_file
 from zoo.data.tables.particle_table import Source, image_uids
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SHIFT_COLUMNS_3D, SubtomogramTable
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 OUTSIDE = ("refuse", "drop", "clip")
 _CSV_COLUMNS = {"x": 0, "y": 1, "z": 2}

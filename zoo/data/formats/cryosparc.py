@@ -9,11 +9,12 @@ from glob import escape, glob
 
 import numpy as np
 
-from zoo.data.files import atomic_path, existing_file, resolve_images
 from zoo.data.formats.images import stack_boxes
 from zoo.data.formats.star_optics import magnification_note
 from zoo.data.tables.particle_table import ParticleTable, Source
 from zoo.errors import ZooError
+from zoo.files import whole_path
+from zoo.input_files import existing_file, resolve_images
 
 _NPY_MAGIC = b"\x93NUMPY"
 
@@ -126,7 +127,7 @@ def write_cs(table: ParticleTable, path: str | os.PathLike, extra_columns: dict 
         if np.shape(values)[:1] != (len(table),):
             raise ZooError(f"{path}: column {name} holds {np.shape(values)} values, expected {len(table)}")
     array = _with_columns(array, {name: np.asarray(values) for name, values in added.items()})
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with whole_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array, allow_pickle=False)
 
 

@@ -9,8 +9,8 @@ import zlib
 
 import numpy as np
 
-from zoo.data.files import existing_file
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 _HEADER_BYTES = 512
 _TYPES = {1: "i1", 2: "i2", 4: "i4", 5: "f4", 9: "f8"}

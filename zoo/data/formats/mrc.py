@@ -12,8 +12,9 @@ import mrcfile
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
-from zoo.data.files import atomic_path, existing_file
 from zoo.errors import ZooError
+from zoo.files import whole_path
+from zoo.input_files import existing_file
 
 HEADER_BYTES = 1024
 MODES = {0: np.dtype("i1"), 1: np.dtype("i2"), 2: np.dtype("f4"), 6: np.dtype("u2"), 12: np.dtype("f2")}
@@ -151,7 +152,7 @@ def write_volume(
         raise ZooError(f"{path}: a volume has 3 axes (z, y, x), this array has {array.ndim}")
     _refuse_non_finite(path, array)
     compression = "gzip" if str(path).endswith(".gz") else None
-    with atomic_path(path) as temporary:
+    with whole_path(path) as temporary:
         _write_mrc(temporary, array, voxel_size_angstrom, origin_angstrom, compression=compression)
 
 
@@ -161,7 +162,7 @@ def write_stack(path: str | os.PathLike, images: np.ndarray, pixel_size_angstrom
     if images.ndim != 3:
         raise ZooError(f"{path}: a stack has 3 axes (image, y, x), this array has {images.ndim}")
     _refuse_non_finite(path, images)
-    with atomic_path(path) as temporary:
+    with whole_path(path) as temporary:
         _write_mrc(temporary, images, pixel_size_angstrom, is_stack=True)
 
 
@@ -182,7 +183,7 @@ class StackWriter:
         self._offset = 0.0
 
     def __enter__(self) -> StackWriter:
-        self._atomic = atomic_path(self.path)
+        self._atomic = whole_path(self.path)
         self._temporary = self._atomic.__enter__()
         self._file = None
         return self

@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pandas as pd
 
-from zoo.data.files import existing_file, resolve_images
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.formats.star_optics import ctf_state, optics_notes
 from zoo.data.tables.particle_table import EULER_COLUMNS, ParticleTable, Source, image_uids
 from zoo.errors import ZooError
+from zoo.input_files import existing_file, resolve_images
 
 # table column → (STAR column, value RELION takes where the column is missing)
 CTF_FROM_STAR = {

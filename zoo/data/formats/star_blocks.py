@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from zoo.data.files import atomic_path, existing_file
 from zoo.errors import ZooError
+from zoo.files import whole_path
+from zoo.input_files import existing_file
 
 _ROOT_COMMENT = "# zoo: image names are relative to "
 _ROOT = re.compile(rf"^{re.escape(_ROOT_COMMENT)}(.*?)\r?$", re.MULTILINE)
@@ -75,7 +76,7 @@ def write_star_blocks(
     for name, block in blocks.items():
         lines = _loop_lines(path, block) if isinstance(block, pd.DataFrame) else _pair_lines(path, block)
         parts.append("\n".join([*version, "", f"data_{name}", "", *lines, ""]))
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+    with whole_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write("\n".join([*head, "", *parts]).lstrip("\n"))
 
 

@@ -7,12 +7,12 @@ import os
 import numpy as np
 import pandas as pd
 
-from zoo.data.files import resolve_images
 from zoo.data.formats.images import stack_boxes
 from zoo.data.formats.star import CTF_FROM_STAR
 from zoo.data.formats.star_blocks import write_star_blocks
 from zoo.data.tables.particle_table import ParticleTable, image_uids
 from zoo.errors import ZooError
+from zoo.input_files import resolve_images
 
 
 def write_star(table: ParticleTable, path: str | os.PathLike, extra_columns: dict | None = None) -> None:

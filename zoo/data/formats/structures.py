@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.data.files import existing_file
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pandas as pd
 
-from zoo.data.files import resolve_images
 from zoo.data.formats.star import StarColumns, ctf_columns, pixel_size, star_uids
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.formats.star_optics import ctf_state, optics_notes
@@ -15,6 +14,7 @@ from zoo.data.formats.subtomogram_star_write import ANGLES, TILTS
 from zoo.data.tables.particle_table import PREMULTIPLIED, Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
+from zoo.input_files import resolve_images
 
 EXPORT_3D = (
     "export 3D subtomograms instead: in RELION 5 the job 'Extract subtomos' with 'Write output as 2D stacks' "

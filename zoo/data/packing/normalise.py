@@ -24,14 +24,18 @@ def background_mask(box: int, radius_pixels: float, ndim: int = 2) -> np.ndarray
 
     Raises ZooError if the circle leaves no background or no particle.
     """
+    check_radius(box, radius_pixels)
     axis = np.arange(box) - box // 2
-    mask = sum(grid**2 for grid in np.meshgrid(*[axis] * ndim, indexing="ij")) > radius_pixels**2
-    if not radius_pixels > 0 or not mask.any():
+    return sum(grid**2 for grid in np.meshgrid(*[axis] * ndim, indexing="ij")) > radius_pixels**2
+
+
+def check_radius(box: int, radius_pixels: float) -> None:
+    """Raise ZooError for a circle that leaves no background or no particle (one of NaN, too)."""
+    if not 0 < radius_pixels < box / 2:
         raise ZooError(
             f"background radius {radius_pixels:g} pixels: expected more than 0 and less than "
             f"{box / 2:g} (half the box), so that there is particle and background"
         )
-    return mask
 
 
 def normalise(

@@ -15,23 +15,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zoo.data.formats.images import ImageReader
-from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
 from zoo.data.packing.ctf_check import settle_ctf
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
-from zoo.data.packing.plan import PackPlan, PackState, make_plan
+from zoo.data.packing.plan import PackPlan, PackState, Reader, make_plan
 from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
 from zoo.data.packing.worker_pool import available_cpus, run_tasks
 from zoo.data.packing.write_info import make_info, save_table
 from zoo.data.particles import read_particles
-from zoo.data.parts import remove_abandoned
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
+from zoo.files import clear_leftovers, require_space
 
 _CONTRAST_BYTES = 128 << 20
 _SMALL_BYTES = 64 << 20
+_MOST_PROCESSES = 1024
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def pack_particles(
 
 def pack_table(
     table: ParticleTable,
-    reader: ImageReader | VolumeReader,
+    reader: Reader,
     out: str | Path,
     settings: PackSettings,
     *,
@@ -114,6 +114,8 @@ def pack_table(
 ) -> PackResult:
     """Pack the particles or subtomograms of a table; see ``pack_particles``."""
     started = time.monotonic()
+    if processes is not None and not 1 <= processes <= _MOST_PROCESSES:
+        raise ZooError(f"--processes {processes}: expected 1 to {_MOST_PROCESSES}")
     share, out = share or WorkerShare(), Path(out).absolute()
     plan = make_plan(table, reader, settings)
     with _folder_begun(out, share):
@@ -121,7 +123,9 @@ def pack_table(
             _remove_old(out, share)
         _remove_abandoned(out)
         state = PackState.open(out, plan)
-        if state.finished:
+        if state.finished and _has_table(state.info):
+            # A run that was killed just after its last file has left its markers.
+            shutil.rmtree(state.folder, ignore_errors=True)
             return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
         contrast = state.contrast or _find_contrast(reader, plan.settings)
         state.begin(contrast)
@@ -168,14 +172,23 @@ def _finish(out: Path, plan: PackPlan, state: PackState, contrast: dict, command
     return DatasetInfo.load(out)
 
 
+def _has_table(info: DatasetInfo) -> bool:
+    """Whether a finished data set has its table, and no damaged or other one."""
+    try:
+        info.load_table()
+    except ZooError:
+        return False
+    return True
+
+
 def _make_task(
-    out: Path, plan: PackPlan, reader: ImageReader | VolumeReader, index: int, sign: int, state: PackState
+    out: Path, plan: PackPlan, reader: Reader, index: int, sign: int, state: PackState
 ) -> ShardTask:
     part, first = plan.shard_reader(reader, index), int(plan.bounds[index])
     return ShardTask(out / plan.names[index], state.marker_path(index), part, plan.settings, sign, first)
 
 
-def _find_contrast(reader: ImageReader | VolumeReader, settings: PackSettings) -> dict:
+def _find_contrast(reader: Reader, settings: PackSettings) -> dict:
     """The contrast sign and how it was found, as stored in info.json."""
     stated = reader.table.source.stated_contrast_sign if reader.table.source else None
     if settings.contrast:
@@ -230,17 +243,12 @@ def _folder_begun(out: Path, share: WorkerShare):
 def _remove_abandoned(out: Path, pids: set[int] | None = None) -> None:
     """Remove temporary shards and temporary markers that nobody writes any more."""
     for folder in (out, PackState.folder_in(out)):
-        remove_abandoned(folder, pids)
+        clear_leftovers(folder, pids)
 
 
 def _require_space(out: Path, plan: PackPlan, todo: list[int]) -> None:
     needed = sum(plan.count(index) for index in todo) * plan.record_bytes
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise ZooError(
-            f"{out}: the disk has {free / 1e9:.3f} GB free, the data set needs {needed / 1e9:.3f} GB more; "
-            f"free space, or choose another folder or a smaller --box"
-        )
+    require_space(out, needed, "the data set", "choose another folder or a smaller --box")
 
 
 def _remove_old(out: Path, share: WorkerShare) -> None:

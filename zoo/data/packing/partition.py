@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.slurm import share_of_work
 
 _MIN_SHARDS = 16
 _MIN_RECORDS = 64
@@ -55,8 +56,6 @@ def worker_share(
 ) -> WorkerShare:
     """The share of this process: from the options, else from SLURM's variables, else everything.
 
-    A job array counts from SLURM_ARRAY_TASK_MIN in steps of SLURM_ARRAY_TASK_STEP; the tasks of a
-    job are SLURM_PROCID of SLURM_NTASKS; an array of jobs with several tasks each is split over both.
     Raises ZooError for an index outside the number of workers.
     """
     if num_workers is not None or worker_index is not None:
@@ -66,39 +65,15 @@ def worker_share(
             if num_workers != 1:
                 raise ZooError("--num-workers needs --worker-index: which of the workers this one is")
             worker_index = 0
+        if num_workers < 1:
+            raise ZooError(f"--num-workers {num_workers}: expected 1 or more")
         share = WorkerShare(worker_index, num_workers, "--worker-index")
     else:
-        share = _slurm_share(environ)
+        index, count, origin = share_of_work(environ)
+        share = WorkerShare(index, count, origin or "default")
     if not 0 <= share.index < share.count:
         raise ZooError(
             f"worker index {share.index} of {share.count} workers (from {share.origin}), "
             f"expected 0 to {share.count - 1}"
         )
     return share
-
-
-def _slurm_share(environ: Mapping[str, str]) -> WorkerShare:
-    index, count, origin = 0, 1, "default"
-    if "SLURM_ARRAY_TASK_ID" in environ:
-        step = _number(environ, "SLURM_ARRAY_TASK_STEP", 1) or 1
-        first = _number(environ, "SLURM_ARRAY_TASK_MIN", 0)
-        index = (_number(environ, "SLURM_ARRAY_TASK_ID", 0) - first) // step
-        count = _number(environ, "SLURM_ARRAY_TASK_COUNT", 1)
-        origin = "SLURM_ARRAY_TASK_ID"
-    # srun's own count wins: inside a batch script SLURM_NTASKS is what was asked for, not what runs.
-    tasks = _number(environ, "SLURM_STEP_NUM_TASKS", 0) or _number(environ, "SLURM_NTASKS", 1)
-    if "SLURM_PROCID" in environ and tasks > 1:
-        index = index * tasks + _number(environ, "SLURM_PROCID", 0)
-        count *= tasks
-        origin = "SLURM_PROCID" if origin == "default" else f"{origin} and SLURM_PROCID"
-    return WorkerShare(index, count, origin)
-
-
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name)
-    if text is None:
-        return default
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ZooError(f"environment variable {name} is {text!r}, expected a whole number") from error

@@ -12,21 +12,26 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, DatasetInfo
+from zoo.data.kinds import kind_of
 from zoo.data.packing.partition import packing_order, shard_bounds, shard_names
 from zoo.data.packing.shards import PackSettings
-from zoo.data.parts import write_json
 from zoo.data.records.particle_record import record_bytes
 from zoo.data.records.subtomogram_record import WEDGE_DTYPE
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
+from zoo.files import write_json
 
 _STATE_FOLDER = ".packing"
 _PLAN_NAME = "plan.json"
 _SAMPLES = 16
 _SAMPLE_BYTES = 4096
+
+Reader = ImageReader | VolumeReader | ArrayReader
+"""What gives the grey values of a table's rows."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class PackPlan:
         return table
 
 
-def make_plan(table: ParticleTable, reader: ImageReader | VolumeReader, settings: PackSettings) -> PackPlan:
+def make_plan(table: ParticleTable, reader: Reader, settings: PackSettings) -> PackPlan:
     """Plan a data set; raises ZooError if the box is larger than the images."""
     if settings.box > reader.box:
         what = "volumes" if table.image_ndim == 3 else "images"
@@ -80,9 +85,7 @@ def make_plan(table: ParticleTable, reader: ImageReader | VolumeReader, settings
         )
     if os.sep in settings.name or settings.name.startswith("."):
         raise ZooError(f"--name {settings.name!r}: expected a plain file name, no {os.sep}, no leading dot")
-    bounds = shard_bounds(
-        len(table), bytes_per_record(table, settings), settings.shard_size_mb * 1_000_000
-    )
+    bounds = shard_bounds(len(table), bytes_per_record(table, settings), settings.shard_size_mb * 1_000_000)
     return PackPlan(
         table=table,
         order=packing_order(len(table), settings.seed),
@@ -97,7 +100,7 @@ def make_plan(table: ParticleTable, reader: ImageReader | VolumeReader, settings
 def bytes_per_record(table: ParticleTable, settings: PackSettings) -> int:
     """About how many bytes a record takes, with the wedge of a volume."""
     size = record_bytes(settings.box, settings.dtype, table.image_ndim)
-    if table.image_ndim == 3 and (table.wedge_index >= 0).any():
+    if kind_of(table).schema.has_wedge and (table.wedge_index >= 0).any():
         size += settings.box**2 * (settings.box // 2 + 1) * WEDGE_DTYPE.itemsize
     return size
 
@@ -179,7 +182,7 @@ class PackState:
         return known
 
 
-def _describe_source(table: ParticleTable, reader: ImageReader | VolumeReader) -> dict:
+def _describe_source(table: ParticleTable, reader: Reader) -> dict:
     """Path, format and checksum of the metadata file and of samples of every stack.
 
     Reading whole stacks would double the time of packing; 16 samples of each, with its length, tell
@@ -187,10 +190,13 @@ def _describe_source(table: ParticleTable, reader: ImageReader | VolumeReader) -
     """
     digest = hashlib.sha256()
     source = table.source
+    if isinstance(reader, ArrayReader):
+        checksum = f"sha256:{reader.checksum().hex()}"
+        return {"path": "", "format": "arrays", "stacks": len(reader.headers), "checksum": checksum}
     if source is not None and source.format not in ("mrc", "folder"):
         digest.update(Path(source.path).read_bytes())
     files = [reader.headers[stack].path for stack in sorted(reader.headers)]
-    if table.image_ndim == 3:
+    if kind_of(table).schema.has_wedge:
         # what decides the volumes and wedges beside the files: options of the command
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())

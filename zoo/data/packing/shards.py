@@ -9,21 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
+from zoo.data.kinds import kind_of
 from zoo.data.packing.ctf_undo import undo_ctf
 from zoo.data.packing.normalise import METHODS as NORMALISATIONS
-from zoo.data.packing.normalise import background_mask, default_radius, normalise
+from zoo.data.packing.normalise import check_radius, default_radius, normalise
 from zoo.data.packing.resample import METHODS as RESAMPLINGS
 from zoo.data.packing.resample import resample
 from zoo.data.packing.worker_pool import count_done
-from zoo.data.parts import whole_file, write_json
 from zoo.data.records.particle_record import IMAGE_DTYPES, encode_particles, frame_record
-from zoo.data.records.subtomogram_record import volume_features
+from zoo.data.records.schema import VOXEL_LABELS
+from zoo.data.records.subtomogram_record import count_voxel_labels, volume_features
 from zoo.errors import ZooError
+from zoo.files import whole_file, write_json
 
 _CHUNK_BYTES = 16 << 20
 _WRITE_RECORDS = 64
+_LARGEST_BOX = 16384
+_LARGEST_PIXEL_ANGSTROM = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,15 @@ class PackSettings:
             value = getattr(self, field)
             if value is not None and value < least:
                 raise ZooError(f"--{field.replace('_', '-')} {value}: expected {least} or more")
+        if self.box > _LARGEST_BOX:
+            raise ZooError(f"--box {self.box}: expected at most {_LARGEST_BOX} pixels")
+        size = self.pixel_size_angstrom
+        if size is not None and not 0 < size <= _LARGEST_PIXEL_ANGSTROM:
+            raise ZooError(
+                f"--pixel-size {size:g}: expected a positive number of Å, at most {_LARGEST_PIXEL_ANGSTROM:g}"
+            )
         if self.normalisation != "none":
-            background_mask(self.box, self.radius())  # refuses a radius that leaves no background
+            check_radius(self.box, self.radius())
 
     def radius(self) -> float:
         """Circle radius in pixels of the packed image."""
@@ -79,7 +91,7 @@ class ShardTask:
 
     path: Path
     marker: Path
-    reader: ImageReader | VolumeReader
+    reader: ImageReader | VolumeReader | ArrayReader
     settings: PackSettings
     contrast_sign: int
     first: int = 0
@@ -95,7 +107,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     table.pixel_size_angstrom = table.pixel_size_angstrom * (task.reader.box / task.settings.box)
     crc = size = 0
     frames: list[bytes] = []
-    more = [volume_features(task.reader, task.settings.box, task.first)] if table.image_ndim == 3 else []
+    more = []
+    if kind_of(table).schema.has_wedge:
+        more = [volume_features(task.reader, task.settings.box, task.first)]
     with whole_file(task.path) as file:
         for number, payload in enumerate(encode_particles(images, table, *more), 1):
             frames.append(frame_record(payload))
@@ -109,6 +123,8 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
         "shard": {"name": task.path.name, "count": len(table), "crc32": crc, "bytes": size},
         "statistics": statistics,
     }
+    if more and VOXEL_LABELS in more[0][0]:
+        marker["voxel_labels"] = count_voxel_labels(more[0])
     write_json(task.marker, marker)
     return marker
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import zlib
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -12,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.info import DatasetInfo, ShardInfo
+from zoo.data.info_check import file_crc32
+from zoo.data.kinds import kind_of
 from zoo.data.packing.plan import PackPlan
-from zoo.data.parts import whole_file
+from zoo.data.tables.map_table import MapTable
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, ParticleTable
+from zoo.files import whole_file
 
 
 def save_table(table: ParticleTable, path: Path) -> int:
@@ -22,15 +24,6 @@ def save_table(table: ParticleTable, path: Path) -> int:
     with whole_file(path) as file:
         np.savez(file, **table.columns())
     return file_crc32(path)
-
-
-def file_crc32(path: str | Path) -> int:
-    """CRC-32 (zlib's) of a whole file."""
-    crc = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return crc
 
 
 def make_info(
@@ -49,7 +42,7 @@ def make_info(
         name=settings.name,
         count=len(table),
         box=settings.box,
-        voxel_size_angstrom=max(groups, key=lambda group: group["count"])["pixel_size_angstrom"],
+        voxel_size_angstrom=_commonest(groups, table),
         contrast_sign=contrast["sign"],
         dtype=settings.dtype,
         shards=tuple(ShardInfo(**marker["shard"]) for marker in markers),
@@ -65,6 +58,8 @@ def make_info(
         has_ctf=_all_known(table, CTF_COLUMNS),
         has_poses=_all_known(table, EULER_COLUMNS),
         wedge=_wedge_form(table),
+        voxel_labels=earlier.voxel_labels if earlier else _sum_counts(markers),
+        names=table.names if isinstance(table, MapTable) else (),
         optics_groups=tuple(groups),
         seed=settings.seed,
         source=plan.source,
@@ -78,7 +73,7 @@ def make_info(
 
 def _wedge_form(table: ParticleTable) -> str:
     """How the records of subtomograms say what is measured: by masks or by ranges of tilts."""
-    if table.image_ndim < 3:
+    if not kind_of(table).schema.has_wedge:
         return ""
     return "mask" if (table.wedge_index >= 0).any() else "tilts"
 
@@ -102,8 +97,26 @@ def _statistics(markers: list[dict]) -> dict[str, float]:
     }
 
 
+def _sum_counts(markers: list[dict]) -> dict[int, int]:
+    """Voxels of each label in all shards."""
+    total: dict[int, int] = {}
+    for marker in markers:
+        for label, count in marker.get("voxel_labels", {}).items():
+            total[int(label)] = total.get(int(label), 0) + count
+    return dict(sorted(total.items()))
+
+
+def _commonest(groups: list[dict], table: ParticleTable) -> float:
+    """The pixel size of the largest optics group; of maps, which have none, the first one's."""
+    if not groups:
+        return float(table.pixel_size_angstrom[0])
+    return max(groups, key=lambda group: group["count"])["pixel_size_angstrom"]
+
+
 def _optics_groups(table: ParticleTable) -> list[dict]:
-    groups = []
+    groups: list[dict] = []
+    if "optics_group" not in table.column_types:
+        return groups
     for group in np.unique(table.optics_group).tolist():
         rows = table.optics_group == group
         first = int(np.flatnonzero(rows)[0])
@@ -125,7 +138,8 @@ def _known(value: float) -> float | None:
 
 
 def _all_known(table: ParticleTable, columns: tuple[str, ...]) -> bool:
-    return all(bool(np.isfinite(getattr(table, name)).all()) for name in columns)
+    known = [name for name in columns if name in table.column_types]
+    return known == list(columns) and all(bool(np.isfinite(getattr(table, name)).all()) for name in known)
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.info import TABLE_NAME, DatasetInfo
+from zoo.data.kinds import kind_of
 from zoo.data.packing.worker_pool import available_cpus, count_done, run_tasks
-from zoo.data.packing.write_info import file_crc32
 from zoo.data.records.particle_record import ParticleRecord, decode_particle, frame_record, read_records
-from zoo.data.records.subtomogram_record import unpack_wedge
-from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, SHIFT_COLUMNS
-from zoo.data.tables.subtomogram_table import SHIFT_COLUMNS_3D, TILT_COLUMNS
+from zoo.data.records.subtomogram_record import unpack_voxel_labels, unpack_wedge
 from zoo.errors import ZooError
 
 _COUNT_STEP = 256
 _SMALL_RECORDS = 20_000
-_VECTORS = {"ctf": CTF_COLUMNS, "euler_deg": EULER_COLUMNS, "shift_angstrom": SHIFT_COLUMNS}
-_VOLUME_VECTORS = _VECTORS | {"shift_angstrom": SHIFT_COLUMNS_3D, "tilt_range_deg": TILT_COLUMNS}
-_SCALARS = ("pixel_size_angstrom", "label", "optics_group", "source_row")
 
 
 @dataclass(frozen=True)
@@ -41,17 +35,14 @@ def check_dataset(
     """Read and verify every record of a packed data set; returns its info if all is well.
 
     Verified: framing, lengths and CRCs of the records; checksum, length and number of records of
-    every shard; shape, type and finite values of every image; every record against table.npz; counts
-    and labels of info.json. Raises ZooError naming the shard and record (1-based) of the first fault.
+    every shard; shape, type and finite values of every image; wedges and labels of voxels; every record
+    against table.npz; counts and labels of info.json. Raises ZooError naming the shard and record (1-based)
+    of the first fault.
     """
     info = DatasetInfo.load(folder)
-    table_path = Path(info.path) / TABLE_NAME
-    columns = info.load_table()
-    if file_crc32(table_path) != info.table_crc32:
-        raise ZooError(f"{table_path}: its checksum is not that in info.json: changed or damaged; pack again")
-    labels = dict(Counter(columns["label"].tolist()))
-    if labels != info.labels:
-        raise ZooError(f"{table_path}: labels {labels}, info.json says {info.labels}; pack again")
+    columns = info.load_table()  # whose labels, checksum and pixel sizes are compared there
+    if processes is not None and processes < 1:
+        raise ZooError(f"--processes {processes}: expected 1 or more")
     if processes is None:
         processes = available_cpus() if info.count > _SMALL_RECORDS else 1
     starts = np.cumsum([0] + [shard.count for shard in info.shards])
@@ -77,9 +68,8 @@ def _check_shard(task: _CheckTask) -> int:
             raise ZooError(f"{where}: one too many, info.json says {expected.count}; pack the data set again")
         record = decode_particle(payload, where)
         _check_record(record, task, number - 1, where)
-        if info.kind == "subtomograms":
-            first = sum(shard.count for shard in info.shards[: task.shard])
-            _check_volume(record, info.box, first + number - 1, where)
+        first = sum(shard.count for shard in info.shards[: task.shard])
+        _check_volume(record, info, first + number - 1, where)
         frame = frame_record(payload)
         crc, size = zlib.crc32(frame, crc), size + len(frame)
         if number % _COUNT_STEP == 0:
@@ -97,8 +87,8 @@ def _check_shard(task: _CheckTask) -> int:
 
 def _check_record(record: ParticleRecord, task: _CheckTask, row: int, where: str) -> None:
     info, rows, image = task.info, task.rows, record.image
-    volumes = info.kind == "subtomograms"
-    shape = (info.box,) * (3 if volumes else 2)
+    schema, noun = kind_of(info).schema, info.kind.removesuffix("s")
+    shape = schema.shape(info.box)
     if image.shape != shape or image.dtype.name != info.dtype:
         raise ZooError(
             f"{where}: image of {image.shape} {image.dtype.name}, expected "
@@ -106,24 +96,27 @@ def _check_record(record: ParticleRecord, task: _CheckTask, row: int, where: str
         )
     if not np.isfinite(image).all():
         raise ZooError(f"{where}: the image holds NaN or infinite values; pack the data set again")
-    values = record.features
+    here = {name: column[row : row + 1] for name, column in rows.items()}
     try:
-        same = int(values["uid"][0]) == int(rows["uid"][row].view(np.int64))
-        for name in _SCALARS:
-            same = same and _equal(values[name], rows[name][row])
-        for name, columns in (_VOLUME_VECTORS if volumes else _VECTORS).items():
-            same = same and _equal(values[name], [rows[column][row] for column in columns])
+        same = all(_equal(record.features[field.name], field.values(here)[0]) for field in schema.fields)
     except (KeyError, IndexError) as error:
         raise ZooError(f"{where}: lacks {error}; pack the data set again") from error
     if not same:
-        raise ZooError(f"{where}: is not the particle that {TABLE_NAME} names; pack again")
+        raise ZooError(f"{where}: is not the {noun} that {TABLE_NAME} names; pack again")
 
 
-def _check_volume(record: ParticleRecord, box: int, index: int, where: str) -> None:
-    unpack_wedge(record.features, box, where)
-    stored = record.features.get("index")
-    if stored is None or int(stored[0]) != index:
-        raise ZooError(f"{where}: says that it is record {stored} of the set, it is {index}; pack again")
+def _check_volume(record: ParticleRecord, info: DatasetInfo, index: int, where: str) -> None:
+    """What a record of volumes may hold beside numbers: its wedge, its place in the set, labels of voxels."""
+    if kind_of(info).schema.has_wedge:
+        unpack_wedge(record.features, info.box, where)
+        stored = record.features.get("index")
+        if stored is None or int(stored[0]) != index:
+            raise ZooError(f"{where}: says that it is record {stored} of the set, it is {index}; pack again")
+    if info.voxel_labels:
+        found = np.unique(unpack_voxel_labels(record.features, info.box, where))
+        unknown = sorted(set(found.tolist()) - set(info.voxel_labels))
+        if unknown:
+            raise ZooError(f"{where}: a voxel has label {unknown[0]}, unknown to info.json; pack again")
 
 
 def _equal(stored: np.ndarray, wanted) -> bool:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import google_crc32c
 import numpy as np
 
-from zoo.data.files import existing_file
+from zoo.data.kinds import kind_of
 from zoo.data.records.example import Feature, decode_example, encode_example
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
+from zoo.input_files import existing_file
 
 IMAGE_DTYPES = ("float16", "float32")
 _FRAME_BYTES = 16
@@ -85,32 +86,21 @@ class ParticleRecord:
 def encode_particles(
     images: np.ndarray, table: ParticleTable, more: Sequence[Mapping[str, Feature]] | None = None
 ) -> Iterator[bytes]:
-    """One serialised Example per particle of ``table``; ``images`` (n, y, x) or (n, z, y, x).
+    """One serialised Example per row of ``table``, of any kind; ``images`` (n, y, x) or (n, z, y, x).
 
     ``images`` is float16 or float32; ``more`` holds features of each particle beside those of the table.
     """
     dtype = images.dtype.newbyteorder("<")
     common = {"dtype": dtype.name.encode(), "shape": np.array(images.shape[1:], dtype=np.int64)}
-    ctf = table.ctf().astype("<f4")
-    euler = table.euler_deg().astype("<f4")
-    shift = table.shift_angstrom().astype("<f4")
-    pixel_size = table.pixel_size_angstrom.astype("<f4")
-    uid = table.uid.view(np.int64)
+    numbers = {field.name: field.values(table) for field in kind_of(table).schema.fields}
     for row, source in enumerate(table.image_names()):
         yield encode_example(
             {
                 **common,
                 **(more[row] if more else {}),
                 "image": images[row].astype(dtype, copy=False).tobytes(),
-                "uid": uid[row],
                 "source": source.encode(),
-                "source_row": table.source_row[row],
-                "ctf": ctf[row],
-                "euler_deg": euler[row],
-                "shift_angstrom": shift[row],
-                "pixel_size_angstrom": pixel_size[row],
-                "label": table.label[row],
-                "optics_group": table.optics_group[row],
+                **{name: values[row] for name, values in numbers.items()},
             }
         )
 

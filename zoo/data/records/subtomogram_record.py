@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.fourier_weights import whole_of
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.records.example import Feature
+from zoo.data.records.schema import VOXEL_LABELS
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 
 WEDGE_DTYPE = np.dtype("<f2")
+VOXEL_LABEL_DTYPE = np.dtype("i1")
 
 
-def volume_features(reader: VolumeReader, box: int, first: int) -> list[dict[str, Feature]]:
-    """``wedge`` (bytes), ``tilt_range_deg`` (2) and ``index`` of every subtomogram of ``reader.table``.
+def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) -> list[dict[str, Feature]]:
+    """``wedge`` (bytes) and ``index`` of every subtomogram of ``reader.table``, and ``voxel_labels`` if any.
 
     ``wedge`` is the half form of the Fourier weights for ``box`` voxels, float16; empty where the range of
     tilts says it all. ``index`` is the number of the record in the data set, from ``first`` on.
@@ -25,13 +28,25 @@ def volume_features(reader: VolumeReader, box: int, first: int) -> list[dict[str
     packed: dict[tuple, bytes] = {}  # most sets have one wedge for many particles
     features = []
     for row, number in enumerate(table.wedge_index.tolist()):
-        key = (number, *tilts[row].tolist()) if number < 0 else (number, int(states[row]))
+        own = row if isinstance(reader, ArrayReader) else 0  # in memory each may have a wedge of its own
+        key = (number, *tilts[row].tolist()) if number < 0 else (number, own, int(states[row]))
         if key not in packed:
             masks = reader.stores_masks
             packed[key] = reader.wedge(row, box).astype(WEDGE_DTYPE).tobytes() if masks else b""
         index = np.array([first + row])
-        features.append({"wedge": packed[key], "tilt_range_deg": tilts[row], "index": index})
+        features.append({"wedge": packed[key], "index": index})
+        labels = reader.labels(row) if isinstance(reader, ArrayReader) else None
+        if labels is not None:
+            features[-1][VOXEL_LABELS] = labels.tobytes()
     return features
+
+
+def count_voxel_labels(features: list[dict[str, Feature]]) -> dict[int, int]:
+    """Voxels of each label in all of ``volume_features``."""
+    counts = sum(
+        np.bincount(np.frombuffer(each[VOXEL_LABELS], VOXEL_LABEL_DTYPE), minlength=128) for each in features
+    )
+    return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
 
 
 def unpack_wedge(features: dict[str, Feature], box: int, where: str) -> np.ndarray:
@@ -52,3 +67,12 @@ def unpack_wedge(features: dict[str, Feature], box: int, where: str) -> np.ndarr
     if not np.isfinite(half).all() or half.min() < 0 or half.max() <= 0:
         raise ZooError(f"{where}: the wedge holds no weights from 0 to 1; pack the data set again")
     return whole_of(half)
+
+
+def unpack_voxel_labels(features: dict[str, Feature], box: int, where: str) -> np.ndarray:
+    """What each voxel belongs to, (box, box, box) int8, of a decoded record; ZooError if it does not say."""
+    raw = features.get(VOXEL_LABELS)
+    if raw is None or len(raw) != box**3:
+        found = "no labels of voxels" if raw is None else f"{len(raw)} labels of voxels"
+        raise ZooError(f"{where}: holds {found}, expected {box**3}; pack the data set again")
+    return np.frombuffer(raw, dtype=VOXEL_LABEL_DTYPE).reshape(box, box, box)

@@ -6,9 +6,10 @@ import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 
 from zoo.errors import ZooError
 from zoo.ops.known_ctf import CTF_COLUMNS
@@ -16,18 +17,33 @@ from zoo.ops.known_ctf import CTF_COLUMNS
 EULER_COLUMNS = ("rot_deg", "tilt_deg", "psi_deg")
 SHIFT_COLUMNS = ("shift_x_angstrom", "shift_y_angstrom")
 
-COLUMNS: dict[str, tuple[type, Any]] = {
-    "stack_index": (np.int32, 0),
-    "row_in_stack": (np.int64, None),
-    "uid": (np.uint64, None),
-    **{name: (np.float64, np.nan) for name in EULER_COLUMNS + SHIFT_COLUMNS + CTF_COLUMNS},
-    "pixel_size_angstrom": (np.float64, np.nan),
-    "optics_group": (np.int32, 1),
-    "label": (np.int64, -1),
-    "random_subset": (np.int32, 0),
-    "source_row": (np.int64, None),
-}
-"""Every column: its dtype and the value that means "unknown" (None: computed from the others)."""
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a table holds a column: its dtype, the value that means "unknown", the unit of its numbers.
+
+    ``unknown`` None: a column that is not given is computed from the others.
+    """
+
+    dtype: type
+    unknown: Any
+    unit: str = ""
+
+
+DEGREES = Column(np.float64, np.nan, "deg")
+ANGSTROM = Column(np.float64, np.nan, "angstrom")
+
+
+def declared_columns(table: type) -> dict[str, Column]:
+    """The columns that a class of tables and its bases declare as fields, in that order."""
+    hints = get_type_hints(table, include_extras=True)
+    found = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: extra[0] for name, extra in found.items() if extra and isinstance(extra[0], Column)}
 
 
 @dataclass
@@ -58,16 +74,42 @@ RAW, FLIPPED, PREMULTIPLIED = range(3)
 
 
 class ParticleTable:
-    """n particles as NumPy columns of equal length (see ``COLUMNS``), angles in degrees, lengths in Å.
+    """n particles as NumPy columns of equal length n, declared below with dtype, unknown value and unit.
 
+    ``uid`` stays the same wherever an image is written to; ``label`` is the true class where it is known;
+    ``optics_group`` and ``random_subset`` (half set) are the file's; ``source_row`` is the row that was read.
+    The nine parameters from ``defocus_u_angstrom`` on are the CTF (`ctf`), angles and shifts the pose.
     ``stack_paths`` are absolute paths, ``stack_names`` the same stacks as the source file spells
     them. Columns are attributes: ``table.defocus_u_angstrom``. Raises ZooError for unknown column
     names and for columns of unequal length.
     """
 
-    column_types = COLUMNS
-    kind = "particles"
-    image_ndim = 2
+    stack_index: Annotated[Int32, Column(np.int32, 0)]
+    row_in_stack: Annotated[Int64, Column(np.int64, None)]
+    uid: Annotated[UInt64, Column(np.uint64, None)]
+    rot_deg: Annotated[Float64, DEGREES]
+    tilt_deg: Annotated[Float64, DEGREES]
+    psi_deg: Annotated[Float64, DEGREES]
+    shift_x_angstrom: Annotated[Float64, ANGSTROM]
+    shift_y_angstrom: Annotated[Float64, ANGSTROM]
+    defocus_u_angstrom: Annotated[Float64, ANGSTROM]
+    defocus_v_angstrom: Annotated[Float64, ANGSTROM]
+    defocus_angle_deg: Annotated[Float64, DEGREES]
+    voltage_kv: Annotated[Float64, Column(np.float64, np.nan, "kV")]
+    cs_mm: Annotated[Float64, Column(np.float64, np.nan, "mm")]
+    amplitude_contrast: Annotated[Float64, Column(np.float64, np.nan)]
+    phase_shift_deg: Annotated[Float64, DEGREES]
+    bfactor_angstrom2: Annotated[Float64, Column(np.float64, np.nan, "angstrom^2")]
+    ctf_scale: Annotated[Float64, Column(np.float64, np.nan)]
+    pixel_size_angstrom: Annotated[Float64, ANGSTROM]
+    optics_group: Annotated[Int32, Column(np.int32, 1)]
+    label: Annotated[Int64, Column(np.int64, -1)]
+    random_subset: Annotated[Int32, Column(np.int32, 0)]
+    source_row: Annotated[Int64, Column(np.int64, None)]
+
+    column_types: ClassVar[dict[str, tuple[type, Any]]]
+    kind: ClassVar[str] = "particles"
+    image_ndim: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -169,6 +211,13 @@ class ParticleTable:
                     f"({bad.size} of {len(self)} particles), but {purpose} needs it; "
                     f"add it to the file or give it on the command line"
                 )
+
+
+COLUMNS: dict[str, tuple[type, Any]] = {
+    name: (column.dtype, column.unknown) for name, column in declared_columns(ParticleTable).items()
+}
+"""Every column: its dtype and the value that means "unknown" (None: computed from the others)."""
+ParticleTable.column_types = COLUMNS
 
 
 def image_uids(image_names: Iterable[str]) -> np.ndarray:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from zoo.data.tables.particle_table import COLUMNS, PREMULTIPLIED, ParticleTable, Source
+from zoo.data.tables.particle_table import (
+    ANGSTROM,
+    DEGREES,
+    PREMULTIPLIED,
+    Column,
+    Float64,
+    Int32,
+    ParticleTable,
+    Source,
+    declared_columns,
+)
 
 SHIFT_COLUMNS_3D = ("shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
 TILT_COLUMNS = ("tilt_min_deg", "tilt_max_deg")
 COORDINATE_COLUMNS = ("coordinate_x_voxel", "coordinate_y_voxel", "coordinate_z_voxel")
-
-SUBTOMOGRAM_COLUMNS: dict[str, tuple[type, Any]] = {
-    **COLUMNS,
-    "shift_z_angstrom": (np.float64, np.nan),
-    **{name: (np.float64, np.nan) for name in TILT_COLUMNS + COORDINATE_COLUMNS},
-    "wedge_index": (np.int32, -1),
-}
-"""The columns of ``ParticleTable`` and those that only volumes have."""
+VOXELS = Column(np.float64, np.nan, "voxel")
 
 
 class SubtomogramTable(ParticleTable):
@@ -32,9 +35,16 @@ class SubtomogramTable(ParticleTable):
     where that is so of some only, ``source.ctf_state`` says of which.
     """
 
-    column_types = SUBTOMOGRAM_COLUMNS
-    kind = "subtomograms"
-    image_ndim = 3
+    shift_z_angstrom: Annotated[Float64, ANGSTROM]
+    tilt_min_deg: Annotated[Float64, DEGREES]
+    tilt_max_deg: Annotated[Float64, DEGREES]
+    coordinate_x_voxel: Annotated[Float64, VOXELS]
+    coordinate_y_voxel: Annotated[Float64, VOXELS]
+    coordinate_z_voxel: Annotated[Float64, VOXELS]
+    wedge_index: Annotated[Int32, Column(np.int32, -1)]
+
+    kind: ClassVar[str] = "subtomograms"
+    image_ndim: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -81,3 +91,10 @@ class SubtomogramTable(ParticleTable):
             cut = ",".join(f"{value:g}" for value in place) + "@" if np.isfinite(place).all() else ""
             names.append(cut + self.stack_names[stack])
         return names
+
+
+SUBTOMOGRAM_COLUMNS: dict[str, tuple[type, Any]] = {
+    name: (column.dtype, column.unknown) for name, column in declared_columns(SubtomogramTable).items()
+}
+"""The columns of ``ParticleTable`` and those that only volumes have."""
+SubtomogramTable.column_types = SUBTOMOGRAM_COLUMNS

@@ -6,9 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.errors import ZooError
+from zoo.models.base import EpochModel, StartsFromMaps
+from zoo.models.capabilities import Aligns
+from zoo.models.endpoint import Endpoint, Input
 from zoo.models.faml import config as settings
 from zoo.models.faml import figures
-from zoo.models.faml.update import AverageUpdate
+from zoo.models.faml.found import results_of
+from zoo.models.faml.update import AverageUpdate, fading
+from zoo.models.preview import Curve, Maps
 from zoo.ops import fourier
 from zoo.ops.matching import expectation, maximisation, posteriors, view_coverage, voronoi
 from zoo.ops.matching.half_space import HalfBall
@@ -18,9 +24,10 @@ from zoo.ops.rotations import matrix_to_euler
 
 _LEAST_WEDGE = 0.1  # a smaller factor is not divided by
 _SEEN = 1e-4
+_WORTH_COMPILING = 500  # records
 
 
-class AveragingModel(keras.Model):
+class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     """EM over classes and poses (Zhao et al., FAML): ``e_step`` sums over batches, ``m_step`` ends an epoch.
 
     All state are weights that no gradient moves: averages on a half ball of frequencies, shares α, noise σ²
@@ -29,22 +36,15 @@ class AveragingModel(keras.Model):
     ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``, ``weight (b,)`` and ``index (b,)``.
     """
 
-    by_epochs = True
-    default_epochs = 20
+    starts_apart = True
     single_best = False
 
     def __init__(self, voxel_size_angstrom=10.0, seed=0, name=None, **config):
-        super().__init__(name=name)
-        defaults = settings.PRESETS["default"]
-        unknown = sorted(set(config) - set(defaults))
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no setting called {', '.join(unknown)}")
-        self.config = settings.checked(
-            {**defaults, **config, "voxel_size_angstrom": float(voxel_size_angstrom)}
-        )
-        self.seed = int(seed)
+        super().__init__(name=name, seed=seed)
+        config["voxel_size_angstrom"] = voxel_size_angstrom
+        self.config = settings.FamlConfig.of(config, type(self).__name__).resolved()
         self.box, self.classes = self.config["box"], self.config["classes"]
-        self.voxel_size_angstrom = float(voxel_size_angstrom)
+        self.voxel_size_angstrom = self.config["voxel_size_angstrom"]
         self.ball = HalfBall(self.box, self.config["max_radius"])
         self.update = AverageUpdate(self.ball, self.config)
         self.match_settings = MatchSettings(
@@ -57,6 +57,7 @@ class AveragingModel(keras.Model):
         )
         radius = np.sqrt((fourier.frequency_grid_3d(self.box).astype("float64") ** 2).sum(-1)) * self.box
         self._shell_volume = np.minimum(np.rint(radius), self.ball.radius).astype("int32")
+        self.given_maps = {name: self.config[name] for name in ("mask", "references")}
         self.points = voronoi.monte_carlo_points()
         self.refilled = None  # (empty, largest) class of the last update
         self._add_state()
@@ -70,7 +71,6 @@ class AveragingModel(keras.Model):
                 name=name, shape=shape, initializer=initializer, dtype=dtype, trainable=False
             )
 
-        self.step_counter = state("step", (), dtype="int32")
         self.iteration = state("iteration", (), dtype="int32")
         self.started = state("has_references", (), dtype="int32")
         self.average = [state(f"average_{part}", (k, j)) for part in ("re", "im")]
@@ -97,13 +97,13 @@ class AveragingModel(keras.Model):
         self.sums = {name: state(f"sum_{name}", shape) for name, shape in shapes.items()}
 
     @classmethod
-    def from_data(cls, info, preset, **overrides):
-        """A model for the records of ``info``; ZooError where they are too few or no subtomograms."""
-        config = {**settings.PRESETS[preset], **overrides}
-        if info is not None:
-            settings.check_data(info, config)
-            config.update(box=info.box, voxel_size_angstrom=info.voxel_size_angstrom)
-        return cls(**config)
+    def check_data(cls, info, values):
+        """No more classes than subtomograms."""
+        if info is not None and values["classes"] > info.count:
+            raise ZooError(
+                f"{info.path}: holds {info.count} subtomograms, too few for classes={values['classes']}; "
+                f"set classes to {info.count} or less"
+            )
 
     def set_mask(self, mask):
         """Multiply every new average with ``mask (n, n, n)``."""
@@ -115,21 +115,17 @@ class AveragingModel(keras.Model):
             variable.assign(value)
         self.started.assign(1)
 
+    def start_from(self, other):
+        """Averages start from maps, not from weights."""
+        raise ValueError("averages start from maps; give --set references=A.mrc,B.mrc")
+
     def get_config(self):
         """Everything ``__init__`` takes."""
         return {**self.config, "seed": self.seed}
 
-    def compile(self, run_eagerly=False, **unused):
-        """No optimizer: nothing here is moved by gradients."""
-        super().compile(optimizer=None, loss=None, run_eagerly=run_eagerly, jit_compile=False)
-
-    def get_compile_config(self):
-        """Nothing to rebuild when a saved model is loaded."""
-        return {}
-
-    def state_variables(self):
-        """All variables that a checkpoint must hold, in a fixed order."""
-        return list(self.variables)
+    def compiles_expectation(self, examples):
+        """XLA takes half a minute to compile a step and then does it in two thirds of the time."""
+        return {"on": True, "off": False}.get(self.config["jit_compile"], examples >= _WORTH_COMPILING)
 
     def prepare(self):
         """What all batches of an epoch share: templates to match and tables to sample averages from."""
@@ -143,7 +139,7 @@ class AveragingModel(keras.Model):
             density = ops.convert_to_tensor(self.density)
             prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
             epoch = ops.cast(ops.convert_to_tensor(self.iteration), "float32")
-            left = settings.fading(epoch, self.config["coverage_epochs"])
+            left = fading(epoch, self.config["coverage_epochs"])
             prepared["coverage"] = self.config["coverage"] * left
         return prepared
 
@@ -315,16 +311,18 @@ class AveragingModel(keras.Model):
 
     def preview(self, batch):
         """Averages and FSC curves for the run folder's samples."""
-        curves = np.concatenate([np.arange(self.ball.shells)[None], ops.convert_to_numpy(self.fsc)])
-        return {"map": ops.convert_to_numpy(self.average_maps()), "fsc": curves.T}
+        curves = ops.convert_to_numpy(self.fsc).T
+        maps = ops.convert_to_numpy(self.average_maps())
+        return {"map": Maps(maps), "fsc": Curve(np.arange(self.ball.shells), curves)}
 
-    def align(self, volumes, wedges, prepared=None):
-        """Subtomograms ``(b, n, n, n, 1)`` and wedges ``(b, n, n, n)`` → where they lie and what they are.
+    def align(self, batch, prepared=None):
+        """``volume (b, n, n, n, 1)`` and ``wedge (b, n, n, n)`` of a batch → where they lie, what they are.
 
         posterior ``(b, k)``, class ``(b,)`` int32 from 0, euler_deg and origin_angstrom ``(b, 3)`` as
         RELION's, rotation ``(b, 3, 3)``, shift_voxels ``(b, 3)`` and score ``(b,)`` of the best pose.
         """
-        found = self.poses(volumes, wedges, self.prepare() if prepared is None else prepared)
+        prepared = self.prepare() if prepared is None else prepared
+        found = self.poses(batch["volume"], batch["wedge"], prepared)
         classes, candidates = found["weights"].shape[1:]
         flat = ops.reshape(found["weights"], (-1, classes * candidates))
         best = ops.argmax(flat, axis=-1)
@@ -346,9 +344,13 @@ class AveragingModel(keras.Model):
             "log_likelihood": found["log_likelihood"],
         }
 
+    def results(self, batches, apply):
+        """Averages, half maps and curves of the classes, and the pose and class of each subtomogram."""
+        return results_of(self, batches, lambda batch: apply(self.verb, batch))
+
     def call(self, inputs):
         """Class posteriors ``(b, k)`` of a batch dict."""
-        return self.align(inputs["volume"], inputs["wedge"])["posterior"]
+        return self.align(inputs)["posterior"]
 
     def endpoints(self):
         """``align`` and ``averages`` for a SavedModel."""
@@ -357,8 +359,8 @@ class AveragingModel(keras.Model):
         def averages():
             return {"averages": self.average_maps(), "halves": self.half_maps()}
 
-        arguments = {"volume": ((None, n, n, n, 1), "float32"), "wedge": ((None, n, n, n), "float32")}
+        inputs = {"volume": Input((None, n, n, n, 1)), "wedge": Input((None, n, n, n))}
         return {
-            "align": (lambda volume, wedge: self.align(volume, wedge), arguments),
-            "averages": (averages, {}),
+            "align": Endpoint(lambda **batch: self.align(batch), inputs),
+            "averages": Endpoint(averages, {}),
         }

@@ -2,81 +2,104 @@
 
 from __future__ import annotations
 
-from keras import ops
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from zoo.config import Config, setting
 from zoo.errors import ZooError
+from zoo.registry import Entry, add
 
-_SHARED = {
-    "box": 32,
-    "voxel_size_angstrom": 10.0,
-    "classes": 1,
-    "batch_size": 10,
-    "candidates": 8,
-    "mode": "phase",
-    "max_radius": 0,  # Fourier voxels; 0: a third of the box
-    "max_shift_voxels": 0.0,  # 0: an eighth of the box
-    "step_deg": 13.0,
-    "symmetry": "C1",
-    "mask": "",
-    "references": "",
-    "similarity": 0.0,  # classes are held together by as much at first; 0: not at all
-    "similarity_epochs": 5,  # and no longer than that
-    # Beyond the paper: so long a class that lost its subtomograms starts again from half of the largest.
-    "refill_epochs": 12,
-    # Beyond the paper: poses that see what few others see are preferred at first.
-    "coverage": 0.5,
-    "coverage_epochs": 12,
-    # Beyond the paper: without them averages of few subtomograms at SNR 0.01 drown in their own noise.
-    "regularise": "fsc",
-    "noise": "shells",
-    "jit_compile": "auto",  # XLA for the expectation: from 500 subtomograms on
-}
-PRESETS = {
-    "default": dict(_SHARED),
-    "paper": {
-        **_SHARED,
-        "mode": "magnitude",
-        "candidates": 50,
-        "coverage": 0.0,
-        "refill_epochs": 0,
-        "regularise": "none",
-        "noise": "white",
-    },
-}
-CHOICES = {
-    "mode": ("phase", "magnitude"),
-    "regularise": ("none", "fsc"),
-    "noise": ("white", "shells"),
-    "jit_compile": ("auto", "on", "off"),
-}
+_LARGEST_FOLD = 360
 
 
-def checked(config: dict) -> dict:
-    """The configuration with its zeros resolved; raises ZooError for values that cannot work."""
-    config = dict(config)
-    for name, choices in CHOICES.items():
-        if config[name] not in choices:
-            raise ZooError(f"{name}={config[name]}: expected one of {', '.join(choices)}")
-    for name in ("classes", "batch_size"):
-        if config[name] < 1:
-            raise ZooError(f"{name}={config[name]}: expected 1 or more")
-    for name in ("similarity", "similarity_epochs", "coverage", "coverage_epochs", "refill_epochs"):
-        if config[name] < 0:
-            raise ZooError(f"{name}={config[name]}: expected 0 or more")
-    if not 1 <= config["candidates"] <= 50:
-        raise ZooError(f"candidates={config['candidates']}: expected 1 to 50")
-    box = config["box"]
-    if box < 12 or box % 2:
-        raise ZooError(f"box {box}: expected an even box of at least 12 voxels; pack again with --box")
-    largest = box // 2 - 1
-    config["max_radius"] = config["max_radius"] or max(box // 3, 4)
-    if not 4 <= config["max_radius"] <= largest:
-        raise ZooError(f"max_radius={config['max_radius']}: expected 4 to {largest} for a box of {box}")
-    config["max_shift_voxels"] = config["max_shift_voxels"] or box / 8
-    if not 0 < config["max_shift_voxels"] <= box / 2:
-        raise ZooError(f"max_shift_voxels={config['max_shift_voxels']}: expected 0 to {box // 2}")
-    fold_of(config["symmetry"])
-    return config
+@dataclass(frozen=True)
+class FamlConfig(Config):
+    """Every hyperparameter of ``faml`` and ``fa``.
+
+    Beyond the paper: ``refill_epochs`` (a class that lost its subtomograms starts again), ``coverage`` (poses
+    that see what few others see are preferred at first), and ``regularise`` and ``noise``, without which
+    averages of few subtomograms at SNR 0.01 drown in their own noise.
+    """
+
+    smallest: ClassVar[Mapping[str, Any]] = {
+        "candidates": 2,
+        "step_deg": 30.0,
+        "max_radius": 5,
+        "classes": 2,
+        "batch_size": 4,
+    }
+    box: int = setting(32, "edge of the subtomograms, even", unit="voxels", least=12, most=512)
+    voxel_size_angstrom: float = setting(10.0, "edge of a voxel", unit="Å", above=0, most=1e4)
+    classes: int = setting(1, "averages to look for", least=1, most=1000)
+    batch_size: int = setting(10, "subtomograms in a step, over all devices", least=1, most=100_000)
+    candidates: int = setting(8, "poses kept for each subtomogram and class", least=1, most=50)
+    mode: str = setting(
+        "phase",
+        "what is searched for rotations: all of the transform or its size",
+        choices=("phase", "magnitude"),
+    )
+    max_radius: int = setting(
+        0,
+        "largest frequency of the averages; 0: a third of the box",
+        unit="Fourier voxels",
+        least=0,
+        most=255,
+    )
+    max_shift_voxels: float = setting(
+        0.0, "largest shift that is looked for; 0: an eighth of the box", unit="voxels", least=0, most=256
+    )
+    step_deg: float = setting(13.0, "between rotations of the search", unit="degrees", least=2, most=40)
+    symmetry: str = setting("C1", "of the particle: C1, C2, ... (turns about z)")
+    mask: str = setting("", "MRC file of values from 0 to 1 that every average is multiplied with")
+    references: str = setting("", "MRC files to start from, one for each class, with commas between them")
+    similarity: float = setting(
+        0.0, "share of all other classes in each one at first; 0: none", least=0, most=1000
+    )
+    similarity_epochs: int = setting(5, "until that share is 0", unit="epochs", least=0, most=1_000_000)
+    refill_epochs: int = setting(
+        12,
+        "so long an empty class starts again from half of the largest",
+        unit="epochs",
+        least=0,
+        most=1_000_000,
+    )
+    coverage: float = setting(
+        0.5, "preference at first for poses that see what few others see", least=0, most=1000
+    )
+    coverage_epochs: int = setting(12, "until that preference is 0", unit="epochs", least=0, most=1_000_000)
+    regularise: str = setting("fsc", "filter of averages: by the FSC of halves", choices=("none", "fsc"))
+    noise: str = setting(
+        "shells", "variance: one for all, or one for each shell", choices=("white", "shells")
+    )
+    jit_compile: str = setting(
+        "auto", "XLA for the expectation; auto: from 500 subtomograms on", choices=("auto", "on", "off")
+    )
+
+    def check(self):
+        box = self.box
+        if box % 2:
+            raise ZooError(f"box {box}: expected an even box of at least 12 voxels; pack again with --box")
+        largest = box // 2 - 1
+        if not 4 <= self.radius <= largest:
+            raise ZooError(f"max_radius={self.radius}: expected 4 to {largest} for a box of {box}")
+        if self.shift > box / 2:
+            raise ZooError(f"max_shift_voxels={self.shift}: expected 0 to {box // 2} for a box of {box}")
+        fold_of(self.symmetry)
+
+    @property
+    def radius(self) -> int:
+        """``max_radius`` in Fourier voxels, its 0 resolved."""
+        return self.max_radius or max(self.box // 3, 4)
+
+    @property
+    def shift(self) -> float:
+        """``max_shift_voxels``, its 0 resolved."""
+        return self.max_shift_voxels or self.box / 8
+
+    def resolved(self) -> dict:
+        """All values, with zeros that stand for others resolved."""
+        return {**self.values(), "max_radius": self.radius, "max_shift_voxels": self.shift}
 
 
 def is_lost(share: float, classes: int) -> bool:
@@ -84,28 +107,46 @@ def is_lost(share: float, classes: int) -> bool:
     return share < 0.1 / classes
 
 
-def fading(epoch, epochs):
-    """What ``epoch`` (int or tensor) leaves of a help for the first ``epochs``: 1 in epoch 1, then less."""
-    epoch = ops.convert_to_tensor(epoch, "float32")
-    return ops.clip(1.0 - (epoch - 1.0) / max(epochs, 1), 0.0, 1.0)
-
-
 def fold_of(symmetry: str) -> int:
     """``C7`` → 7; raises ZooError for anything but a cyclic group."""
     text = str(symmetry).strip().upper()
-    if not (text.startswith("C") and text[1:].isdigit() and int(text[1:]) >= 1):
-        raise ZooError(f"symmetry={symmetry}: expected C1, C2, ... (turns about z)")
+    if not (text.startswith("C") and text[1:].isdecimal() and 1 <= int(text[1:]) <= _LARGEST_FOLD):
+        raise ZooError(f"symmetry={symmetry}: expected C1, C2, ... C{_LARGEST_FOLD} (turns about z)")
     return int(text[1:])
 
 
-def check_data(info, config: dict) -> None:
-    """Raise ZooError where records are not subtomograms, or fewer than the classes."""
-    if info.kind != "subtomograms":
-        raise ZooError(
-            f"{info.path}: holds {info.kind}, expected subtomograms (volumes); take another data set or model"
-        )
-    if config["classes"] > info.count:
-        raise ZooError(
-            f"{info.path}: holds {info.count} subtomograms, too few for classes={config['classes']}; "
-            f"set classes to {info.count} or less"
-        )
+_SHARED = {
+    "config": FamlConfig,
+    "presets": {
+        "default": {},
+        "paper": {
+            "mode": "magnitude",
+            "candidates": 50,
+            "coverage": 0.0,
+            "refill_epochs": 0,
+            "regularise": "none",
+            "noise": "white",
+        },
+    },
+    "default_preset": "default",
+    "takes": {"data": "subtomograms"},
+    "learns": "epochs",
+    "paper": "Zhao et al., Bioinformatics 34 (2018) i227",
+}
+FAML = add(
+    Entry(
+        "faml",
+        "zoo.models.faml.model:Faml",
+        summary="averages and classifies subtomograms: fast alignment and maximum likelihood",
+        **_SHARED,
+    )
+)
+FA = add(
+    Entry(
+        "fa",
+        "zoo.models.faml.model:FastAlignment",
+        summary="averages subtomograms by their single best alignment (the baseline of faml)",
+        **_SHARED,
+    )
+)
+PRESETS = FAML.presets

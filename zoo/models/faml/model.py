@@ -9,32 +9,13 @@ from __future__ import annotations
 import keras
 
 from zoo.models.faml.averaging import AveragingModel
-from zoo.models.faml.config import PRESETS
-from zoo.registry import register
-
-_SHARED = {
-    "presets": PRESETS,
-    "default_preset": "default",
-    "input_kind": "subtomograms",
-    "paper": "Zhao et al., Bioinformatics 34 (2018) i227",
-}
 
 
-@register(
-    "faml",
-    summary="averages and classifies subtomograms: fast alignment and maximum likelihood",
-    **_SHARED,
-)
 @keras.saving.register_keras_serializable(package="zoo")
 class Faml(AveragingModel):
     """Posteriors over classes and all candidate poses (equations 10–15)."""
 
 
-@register(
-    "fa",
-    summary="averages subtomograms by their single best alignment (the baseline of faml)",
-    **_SHARED,
-)
 @keras.saving.register_keras_serializable(package="zoo")
 class FastAlignment(AveragingModel):
     """The same loop with only the best class and pose of each subtomogram."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from zoo.models.faml.config import fading, fold_of, is_lost
+from zoo.models.faml.config import fold_of, is_lost
 from zoo.ops.matching import cyclic_symmetry, maximisation
 
 
@@ -83,3 +83,9 @@ class AverageUpdate:
         if not self.config["mask"]:
             return parts
         return self.ball.of_maps(self.ball.to_maps(*parts) * mask)
+
+
+def fading(epoch, epochs):
+    """What ``epoch`` (int or tensor) leaves of a help for the first ``epochs``: 1 in epoch 1, then less."""
+    epoch = ops.convert_to_tensor(epoch, "float32")
+    return ops.clip(1.0 - (epoch - 1.0) / max(epochs, 1), 0.0, 1.0)

@@ -1,12 +1,16 @@
 """Hyperparameters and presets of `vaegan3d`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from zoo.config import Config, setting
 from zoo.errors import ZooError
+from zoo.registry import Entry, add
 
 
-@dataclass
-class VAEGAN3DConfig:
+@dataclass(frozen=True)
+class VAEGAN3DConfig(Config):
     """Every hyperparameter of `vaegan3d`; the defaults are the thesis' (§11), its options beyond it are off.
 
     Beyond the thesis: ``pose_search`` and ``search_*`` (see `pose_search.py`), ``frequency_*`` (the
@@ -20,114 +24,155 @@ class VAEGAN3DConfig:
     see; 0 is all). Schedules are shares of ``training_steps``, whatever number of steps is run.
     """
 
-    box: int = 64
-    voxel_size_angstrom: float = 5.0
-    # Generator
-    latent_dim: int = 10
-    siren_width: int = 128
-    siren_layers: int = 2
-    siren_initialisation: str = "thesis"
-    film_layers: str = "one"
-    coordinate_grid: bool = True
-    shell_amplitude: bool = False
-    average_decay: float = 0.96
-    # Camera
-    camera: str = "trained"
-    camera_latent_dim: int = 64
-    camera_spread_weight: float = 0.0
-    shift_pixels: float = 0.0
-    # Noise
-    noise_model: str = "gaussian"
-    noise_latent_dim: int = 100
-    noise_filters: int = 32
-    diversity_weight: float = 0.02
-    # Critic and encoder
-    invariant: bool = True
-    gabor_filters: int = 16
-    gabor_kernel: int = 9
-    filters: tuple[int, ...] = (64, 128, 256)
-    critic_norm: str = "batch"
-    critic_spectral_norm: bool = False
-    encoder_filters: tuple[int, ...] = (64, 128, 256)
-    encoder_norm: str = "batch"
-    encoder_sees_ctf: bool = False
-    # Losses
-    gradient_penalty: float = 10.0
-    critic_steps: int = 1
-    adversarial_weight: float = 1.0
-    adversarial_batch: int = 0
-    encoder_batch: int = 0
-    perceptual_weight: float = 1.0
-    kl_weight: float = 1.0
-    latent_regression_weight: float = 0.0
-    reconstruction_weight: float = 0.0
-    # Optimizers
-    batch_size: int = 16
-    training_steps: int = 250_000
-    learning_rate: float = 1e-5
-    critic_learning_rate: float = 0.0
-    encoder_learning_rate: float = 0.0
-    learning_rate_decay: str = "exponential"
-    decay_rate: float = 0.96
-    decay_steps: int = 10_000
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    # Pose search
-    pose_search: bool = False
-    search_codes: int = 6
-    search_views: int = 128
-    search_in_plane: int = 32
-    search_rings: int = 8
-    search_shift_pixels: float = 1.0
-    search_shift_corners: bool = False
-    search_temperature: float = 8.0
-    search_temperature_steps: float = 0.5
-    search_refinements: int = 1
-    search_refine_points: int = 0
-    search_rescore: bool = False
-    search_sample_poses: bool = False
-    search_model_error: float = 0.0
-    fit_radius_power: float = 0.0
-    # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
-    latent_start: float = 0.0
-    latent_full: float = 0.0
-    # Frequency schedule, cycles per pixel; its length as a share of training_steps
-    frequency_start: float = 0.5
-    frequency_end: float = 0.5
-    frequency_steps: float = 0.0
+    smallest: ClassVar[Mapping[str, Any]] = {
+        "box": 16,
+        "siren_width": 16,
+        "gabor_filters": 4,
+        "gabor_kernel": 5,
+        "filters": (4, 8),
+        "encoder_filters": (4, 8),
+        "noise_filters": 4,
+        "batch_size": 4,
+        "adversarial_batch": 0,
+        "encoder_batch": 0,
+        "search_codes": 2,
+        "search_views": 12,
+        "search_in_plane": 8,
+        "search_rings": 4,
+    }
 
-    def __post_init__(self):
-        self.filters, self.encoder_filters = tuple(self.filters), tuple(self.encoder_filters)
-        _one_of("camera", self.camera, ("uniform", "trained"))
-        _one_of("noise_model", self.noise_model, ("gaussian", "poisson", "none"))
-        _one_of("siren_initialisation", self.siren_initialisation, ("thesis", "positions"))
-        _one_of("film_layers", self.film_layers, ("one", "all"))
-        _one_of("learning_rate_decay", self.learning_rate_decay, ("exponential", "cosine"))
-        for name in ("critic_norm", "encoder_norm"):
-            _one_of(name, getattr(self, name), ("batch", "instance", "none"))
+    box: int = setting(64, "edge of the images and maps", unit="pixels", least=8, most=1024)
+    voxel_size_angstrom: float = setting(5.0, "edge of a pixel", unit="Å", above=0, most=1e4)
+    # Generator
+    latent_dim: int = setting(10, "coordinates of the latent space", least=1, most=1024)
+    siren_width: int = setting(128, "units of each layer of the generator", least=1, most=8192)
+    siren_layers: int = setting(2, "hidden layers of the generator", least=1, most=32)
+    siren_initialisation: str = setting(
+        "thesis", "first weights: small ones, or positions in the particle", choices=("thesis", "positions")
+    )
+    film_layers: str = setting("one", "layers that the latent modulates", choices=("one", "all"))
+    coordinate_grid: bool = setting(True, "frequencies are read from a trained grid")
+    shell_amplitude: bool = setting(False, "a trained amplitude for each shell of frequencies")
+    average_decay: float = setting(
+        0.96, "of the average of the generator's weights, per step", least=0, below=1
+    )
+    # Camera
+    camera: str = setting("trained", "where views come from", choices=("uniform", "trained"))
+    camera_latent_dim: int = setting(64, "numbers that a view is made of", least=6, most=4096)
+    camera_spread_weight: float = setting(0.0, "of views that repel each other", least=0, most=1e6)
+    shift_pixels: float = setting(0.0, "largest shift of generated images", unit="pixels", least=0, most=512)
+    # Noise
+    noise_model: str = setting("gaussian", "of the images", choices=("gaussian", "poisson", "none"))
+    noise_latent_dim: int = setting(100, "numbers that a noise level is made of", least=1, most=4096)
+    noise_filters: int = setting(32, "of the noise generator", least=1, most=4096)
+    diversity_weight: float = setting(0.02, "of noise levels that differ", least=0, most=1e6)
+    # Critic and encoder
+    invariant: bool = setting(True, "layers that do not mind shifts: cyclic, Gabor, polyphase")
+    gabor_filters: int = setting(16, "filters of the first layer", least=1, most=4096)
+    gabor_kernel: int = setting(9, "edge of the first filters", unit="pixels", least=3, most=255)
+    filters: tuple[int, ...] = setting(
+        (64, 128, 256), "of the critic's stages, each at half of the box before", least=1, most=8192
+    )
+    critic_norm: str = setting("batch", "of the critic's stages", choices=("batch", "instance", "none"))
+    critic_spectral_norm: bool = setting(False, "kernels of the critic divided by their largest gain")
+    encoder_filters: tuple[int, ...] = setting(
+        (64, 128, 256), "of the encoder's stages, each at half of the box before", least=1, most=8192
+    )
+    encoder_norm: str = setting("batch", "of the encoder's stages", choices=("batch", "instance", "none"))
+    encoder_sees_ctf: bool = setting(False, "the CTF is a second input of the encoder")
+    # Losses
+    gradient_penalty: float = setting(10.0, "weight of the critic's gradient penalty", least=0, most=1e6)
+    critic_steps: int = setting(1, "updates of the critic in each step", least=1, most=1000)
+    adversarial_weight: float = setting(1.0, "of the critic's say in the generator's loss", least=0, most=1e6)
+    adversarial_batch: int = setting(
+        0, "images of a batch that the adversarial terms see; 0: all", least=0, most=100_000
+    )
+    encoder_batch: int = setting(0, "images of a batch that the encoder sees; 0: all", least=0, most=100_000)
+    perceptual_weight: float = setting(1.0, "of the distance of the critic's features", least=0, most=1e6)
+    kl_weight: float = setting(1.0, "of the latents' distance from a normal distribution", least=0, most=1e6)
+    latent_regression_weight: float = setting(
+        0.0, "of latents read back from generated images", least=0, most=1e6
+    )
+    reconstruction_weight: float = setting(
+        0.0, "of the misfit of the slices that the search found", least=0, most=1e6
+    )
+    # Optimizers
+    batch_size: int = setting(16, "images in a step, over all devices", least=1, most=100_000)
+    training_steps: int = setting(250_000, "steps that schedules are shares of", least=1, most=1_000_000_000)
+    learning_rate: float = setting(1e-5, "of Adam at its highest", above=0, most=1)
+    critic_learning_rate: float = setting(0.0, "of the critic; 0: learning_rate", least=0, most=1)
+    encoder_learning_rate: float = setting(0.0, "of the encoder; 0: learning_rate", least=0, most=1)
+    learning_rate_decay: str = setting("exponential", "how it falls", choices=("exponential", "cosine"))
+    decay_rate: float = setting(0.96, "factor of the exponential decay", above=0, most=1)
+    decay_steps: int = setting(
+        10_000, "between two of its factors", unit="steps", least=1, most=1_000_000_000
+    )
+    beta_1: float = setting(0.9, "of Adam", least=0, below=1)
+    beta_2: float = setting(0.999, "of Adam", least=0, below=1)
+    # Pose search
+    pose_search: bool = setting(False, "poses are searched for, not guessed by the camera")
+    search_codes: int = setting(6, "latents that are tried for a batch", least=1, most=1024)
+    search_views: int = setting(128, "view directions that are tried", least=1, most=100_000)
+    search_in_plane: int = setting(32, "turns in the plane that are tried, even", least=2, most=4096)
+    search_rings: int = setting(8, "largest frequency of the search", unit="index units", least=1, most=511)
+    search_shift_pixels: float = setting(
+        1.0, "shift that is tried along x and y; 0: none", unit="pixels", least=0, most=512
+    )
+    search_shift_corners: bool = setting(False, "shifts along both at once are tried too")
+    search_temperature: float = setting(8.0, "of the posterior at first; 1 at last", above=0, most=1e6)
+    search_temperature_steps: float = setting(0.5, "share of the steps until then", least=0, most=1)
+    search_refinements: int = setting(1, "refinements of a found pose", least=0, most=1000)
+    search_refine_points: int = setting(
+        0, "frequencies that a refinement sees; 0: all", least=0, most=10_000_000
+    )
+    search_rescore: bool = setting(False, "latents are compared again at refined poses")
+    search_sample_poses: bool = setting(False, "poses are drawn from the posterior, not the best one")
+    search_model_error: float = setting(
+        0.0, "share of the maps' power that counts as noise", least=0, most=1e3
+    )
+    fit_radius_power: float = setting(
+        0.0, "the misfit of a frequency counts as its radius to this power", least=0, most=10
+    )
+    # Latent ramp, shares of training_steps: one map for all particles first, so that all states get one hand
+    latent_start: float = setting(0.0, "share of the steps before the latent fades in", least=0, most=1)
+    latent_full: float = setting(
+        0.0, "share of the steps until it is there; 0: from the start", least=0, most=1
+    )
+    # Frequency schedule; its length as a share of training_steps
+    frequency_start: float = setting(
+        0.5, "largest frequency of the fit at first", unit="cycles per pixel", above=0, most=0.5
+    )
+    frequency_end: float = setting(
+        0.5, "largest frequency of the fit at last", unit="cycles per pixel", above=0, most=0.5
+    )
+    frequency_steps: float = setting(0.0, "share of the steps from one to the other", least=0, most=1)
+
+    def check(self):
         halvings = max(len(self.filters), len(self.encoder_filters))
         if self.box % 2**halvings:
             raise ZooError(
                 f"box={self.box} cannot be halved {halvings} times (one for each entry of filters); "
                 f"pack with a box that is a multiple of {2**halvings}"
             )
-        if self.camera_latent_dim < 6:
-            raise ZooError(f"camera_latent_dim={self.camera_latent_dim}: a view needs at least 6 numbers")
-        if self.voxel_size_angstrom <= 0:
-            raise ZooError(f"voxel_size_angstrom={self.voxel_size_angstrom}: expected a size above 0")
+        for name in ("shift_pixels", "search_shift_pixels"):
+            if getattr(self, name) > self.box / 2:
+                raise ZooError(
+                    f"{name}={getattr(self, name)}: expected 0 to {self.box // 2} for a box of {self.box}"
+                )
+        if self.latent_full and self.latent_start > self.latent_full:
+            raise ZooError(f"latent_start={self.latent_start}: comes after latent_full={self.latent_full}")
+        if not self.pose_search:
+            return
+        if self.search_in_plane % 2:
+            raise ZooError(f"search_in_plane={self.search_in_plane}: expected an even number")
+        if self.search_rings >= self.box // 2:
+            raise ZooError(
+                f"search_rings={self.search_rings}: expected 1 to {self.box // 2 - 1} for a box of {self.box}"
+                "; set it, or pack with a larger box"
+            )
 
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ZooError(f"{name}={value}: expected one of {', '.join(known)}")
-
-
-_THESIS = {
-    field: VAEGAN3DConfig.__dataclass_fields__[field].default for field in VAEGAN3DConfig.__dataclass_fields__
-}
 
 _POSE_SEARCH = {
-    **_THESIS,
     "latent_dim": 2,
     "siren_initialisation": "positions",
     "coordinate_grid": False,
@@ -174,17 +219,17 @@ _POSE_SEARCH = {
     "frequency_steps": 0.6,
 }
 
-PRESETS: dict[str, dict] = {
+_PRESETS: dict[str, dict] = {
     # Algorithm 6: camera-aware, as the thesis proposes; its view distribution collapsed there.
-    "paper": {**_THESIS},
+    "paper": {},
     # Algorithm 7: the thesis' best (NMI 0.92, 10.2–12.3 Å).
-    "uniform_camera": {**_THESIS, "camera": "uniform"},
+    "uniform_camera": {"camera": "uniform"},
     # Algorithm 6 with views that repel each other, so that they do not collapse.
-    "trainable_camera": {**_THESIS, "camera": "trained", "camera_spread_weight": 1.0},
+    "trainable_camera": {"camera": "trained", "camera_spread_weight": 1.0},
     # Algorithm 8.
-    "no_noise_generator": {**_THESIS, "camera": "uniform", "noise_model": "none"},
+    "no_noise_generator": {"camera": "uniform", "noise_model": "none"},
     # Max pooling, zero padding, 5×5 convolutions for Gabor filters.
-    "no_invariance": {**_THESIS, "camera": "uniform", "invariant": False},
+    "no_invariance": {"camera": "uniform", "invariant": False},
     # The thesis' box with the options that make `tiny` converge; hours of a CPU instead of days of a GPU.
     "pose_search": {**_POSE_SEARCH},
     # After a run at a smaller box (--start-from): states and poses are known roughly, detail is not.
@@ -219,3 +264,19 @@ PRESETS: dict[str, dict] = {
         "frequency_steps": 0.35,
     },
 }
+
+VAEGAN3D = add(
+    Entry(
+        "vaegan3d",
+        "zoo.models.vaegan3d.model:VAEGAN3D",
+        VAEGAN3DConfig,
+        _PRESETS,
+        "tiny",
+        takes={"data": "particles"},
+        learns="players",
+        summary="raw particles → latent clusters and a density map for any latent point; "
+        "no poses, no reference",
+        paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
+    )
+)
+PRESETS = VAEGAN3D.presets

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers import CoordinateGrid, FiLMMapping, SineDense
 from zoo.layers.registered import Float32Layer
+from zoo.models.vaegan3d.shell_amplitude import ShellAmplitude
 from zoo.ops import fourier
-from zoo.ops.interpolation import sample_trilinear
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -28,6 +29,7 @@ class FourierGenerator(Float32Layer):
     density's transform is made of, and the rest as Sitzmann et al. 2020 do. ``shell_amplitude``
     multiplies the output by a trainable amplitude per shell (the transform of a particle falls by
     two orders of magnitude from the centre to Nyquist). ``film_layers`` is "one" or "all".
+    ``seed`` fixes the initial weights.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FourierGenerator(Float32Layer):
         shell_amplitude: bool = False,
         film_layers: str = "one",
         mapping_width: int = 64,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,60 +60,69 @@ class FourierGenerator(Float32Layer):
         self.shell_amplitude = shell_amplitude
         self.film_layers = film_layers
         self.mapping_width = mapping_width
+        self.seed = seed
+        self.films = hidden_layers if film_layers == "all" else 1
+        # The order in which checkpoints hold the weights.
+        self.first, self.hidden, self.last = self._sine_network()
+        self.mapping = FiLMMapping(
+            self.films * width,
+            hidden=(mapping_width,),
+            spread=0.5,
+            seed=seed + 105,
+            dtype="float32",
+            name="mapping",
+        )
+        self.grid = None
+        if coordinate_grid:
+            # Index units, as the thesis' mesh of 64 points.
+            self.grid = CoordinateGrid(box, nyquist=box / 2.0, boundary="wrap", name="grid")
+        self.amplitude = ShellAmplitude(box, name="amplitude") if shell_amplitude else None
+
+    def _sine_network(self):
+        """First sine layer, the hidden ones and the last linear one, with the initial weights asked for."""
+        width, thesis = self.width, self.initialisation == "thesis"
+
+        def uniform(bound, number):
+            return keras.initializers.RandomUniform(-bound, bound, seed=self.seed + number)
+
+        small = uniform(1.0 / 128.0, 101)
+        bound = math.sqrt(6.0 / width)
+
+        def sine(name, position, kernel, bias):
+            return SineDense(
+                width,
+                position,
+                omega=30.0 if thesis else 1.0,
+                kernel_initializer=small if thesis else kernel,
+                bias_initializer=small if thesis else bias,
+                dtype="float32",
+                name=name,
+            )
+
+        first = sine("first", "first", _ball_positions(self.box, self.seed), uniform(math.pi, 103))
+        hidden = [
+            sine(f"hidden_{i}", "hidden", uniform(bound, 110 + i), uniform(1.0, 120 + i))
+            for i in range(self.hidden_layers)
+        ]
+        last = keras.layers.Dense(
+            2,
+            kernel_initializer=small if thesis else uniform(0.3 * bound, 104),
+            dtype="float32",
+            name="last",
+        )
+        return first, hidden, last
 
     def build(self, *shapes, **named_shapes):
-        width = self.width
-        thesis = self.initialisation == "thesis"
-        self.omega = 30.0 if thesis else 1.0
-        small = keras.initializers.RandomUniform(-1.0 / 128.0, 1.0 / 128.0, seed=101)
-        bound = math.sqrt(6.0 / width)
-        spread = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=102)
-        first = small if thesis else _ball_positions(self.box)
-        self.first_kernel = self.add_weight(name="first_kernel", shape=(3, width), initializer=first)
-        phase = keras.initializers.RandomUniform(-math.pi, math.pi, seed=103)
-        self.first_bias = self.add_weight(
-            name="first_bias", shape=(width,), initializer=small if thesis else phase
-        )
-        self.kernels, self.biases = [], []
-        for i in range(self.hidden_layers):
-            kernel = small if thesis else keras.initializers.RandomUniform(-bound, bound, seed=110 + i)
-            bias = small if thesis else keras.initializers.RandomUniform(-1.0, 1.0, seed=120 + i)
-            self.kernels.append(self.add_weight(name=f"kernel_{i}", shape=(width, width), initializer=kernel))
-            self.biases.append(self.add_weight(name=f"bias_{i}", shape=(width,), initializer=bias))
-        last = spread if thesis else keras.initializers.RandomUniform(-0.3 * bound, 0.3 * bound, seed=104)
-        self.last_kernel = self.add_weight(name="last_kernel", shape=(width, 2), initializer=last)
-        self.last_bias = self.add_weight(name="last_bias", shape=(2,), initializer="zeros")
-        self.films = self.hidden_layers if self.film_layers == "all" else 1
-        he = keras.initializers.HeNormal(seed=105)
-        self.map_kernel = self.add_weight(
-            name="map_kernel", shape=(self.latent_dim, self.mapping_width), initializer=he
-        )
-        self.map_bias = self.add_weight(name="map_bias", shape=(self.mapping_width,), initializer="zeros")
-        self.film_kernel = self.add_weight(
-            name="film_kernel",
-            shape=(self.mapping_width, self.films * 2 * width),
-            initializer=keras.initializers.RandomNormal(stddev=0.5 / math.sqrt(self.mapping_width), seed=106),
-        )
-        self.film_bias = self.add_weight(
-            name="film_bias", shape=(self.films * 2 * width,), initializer="zeros"
-        )
-        if self.coordinate_grid:
-            # Index units, as the thesis' mesh of 64 points; offset by N//2 when sampled.
-            grid = fourier.frequency_grid_3d(self.box) * self.box
-            self.grid = self.add_weight(
-                name="coordinate_grid",
-                shape=grid.shape,
-                initializer=lambda shape, dtype=None: ops.cast(grid, dtype),
-            )
-        if self.shell_amplitude:
-            shells = np.arange(self.box, dtype="float32") * 32.0 / self.box
-            self.log_amplitude = self.add_weight(
-                name="log_amplitude",
-                shape=(self.box,),
-                initializer=lambda shape, dtype=None: ops.cast(
-                    np.log(8.0 / (1.0 + shells)) / _AMPLITUDE_SPEED, dtype
-                ),
-            )
+        wide = (None, None, self.width)
+        self.first.build((None, None, 3))
+        for layer in self.hidden:
+            layer.build(wide)
+        self.last.build(wide)
+        self.mapping.build((None, self.latent_dim))
+        if self.grid is not None:
+            self.grid.build((None, 3, 3))
+        if self.amplitude is not None:
+            self.amplitude.build((None, None))
         self.built = True
 
     def start_from(self, other: FourierGenerator, length_ratio: float) -> None:
@@ -132,31 +144,22 @@ class FourierGenerator(Float32Layer):
         # Positions are in voxels; the thesis' first layer sees index units, its output grows with the box.
         first = length_ratio * (boxes if positions else 1.0)
         last = 1.0 if self.shell_amplitude else length_ratio / (1.0 if positions else boxes)
-        self._widen(self.first_kernel, first * other.first_kernel)
-        self._widen(self.first_bias, other.first_bias)
-        for mine, theirs in zip(self.kernels, other.kernels, strict=True):
-            self._widen(mine, theirs, from_hidden=True)
-        for mine, theirs in zip(self.biases, other.biases, strict=True):
-            self._widen(mine, theirs)
+        self._widen(self.first.kernel, first * other.first.kernel)
+        self._widen(self.first.bias, other.first.bias)
+        for mine, theirs in zip(self.hidden, other.hidden, strict=True):
+            self._widen(mine.kernel, theirs.kernel, from_hidden=True)
+            self._widen(mine.bias, theirs.bias)
         kernel = np.zeros((self.width, 2), "float32")
-        kernel[: other.width] = last * ops.convert_to_numpy(other.last_kernel)
-        self.last_kernel.assign(kernel)
-        self.last_bias.assign(last * other.last_bias)
-        self.map_kernel.assign(other.map_kernel)
-        self.map_bias.assign(other.map_bias)
-        self._widen(self.film_kernel, other.film_kernel, parts=2 * self.films)
-        self._widen(self.film_bias, other.film_bias, parts=2 * self.films)
-        if self.coordinate_grid and other.coordinate_grid and self.box == other.box:
-            self.grid.assign(other.grid)
-        if self.shell_amplitude:
-            self.log_amplitude.assign(self._amplitude_of(other, length_ratio))
-
-    def _amplitude_of(self, other, length_ratio):
-        """Another's log amplitudes at our shells; beyond its reach, where it learned nothing, hardly any."""
-        log = ops.convert_to_numpy(other.log_amplitude)
-        shells, reach = np.arange(self.box) * length_ratio, other.box // 2 - 3
-        known = np.interp(np.minimum(shells, reach), np.arange(other.box), log)
-        return known + (math.log(length_ratio) + np.where(shells > reach, _FAINT, 0.0)) / _AMPLITUDE_SPEED
+        kernel[: other.width] = last * ops.convert_to_numpy(other.last.kernel)
+        self.last.kernel.assign(kernel)
+        self.last.bias.assign(last * other.last.bias)
+        self.mapping.dense[0].set_weights(other.mapping.dense[0].get_weights())
+        self._widen(self.mapping.film.kernel, other.mapping.film.kernel, parts=2 * self.films)
+        self._widen(self.mapping.film.bias, other.mapping.film.bias, parts=2 * self.films)
+        if self.grid is not None and other.grid is not None and self.box == other.box:
+            self.grid.set_weights(other.grid.get_weights())
+        if self.amplitude is not None:
+            self.amplitude.start_from(other.amplitude, length_ratio)
 
     def _widen(self, mine, theirs, parts: int = 1, from_hidden: bool = False) -> None:
         """Another's weight in the first columns of each part of ours; of ours nothing new reaches those."""
@@ -172,59 +175,77 @@ class FourierGenerator(Float32Layer):
         mine.assign(new.reshape(ours.shape))
 
     def film(self, z):
-        """z ``(b, d)`` → scales and shifts ``(b, films, 2, width)`` (mapping network: dense + leaky ReLU)."""
-        hidden = ops.leaky_relu(ops.matmul(z, self.map_kernel) + self.map_bias, negative_slope=0.2)
-        out = ops.matmul(hidden, self.film_kernel) + self.film_bias
-        return ops.reshape(out, (-1, self.films, 2, self.width))
+        """z ``(b, d)`` → scales and shifts, each ``(b, films, width)``, that condition the hidden layers."""
+        scale, shift = self.mapping(z)
+        shape = (-1, self.films, self.width)
+        return ops.reshape(scale, shape), ops.reshape(shift, shape)
 
     def call(self, frequency, z):
         """Frequencies ``(b, m, 3)`` (or ``(1, m, 3)``) and z ``(b, d)`` → (re, im) ``(b, m)``."""
         half = ops.where(_in_upper_half(frequency), 1.0, -1.0)[..., None]
-        upper = frequency * half
-        radius = ops.sqrt(ops.sum(ops.square(frequency), axis=-1) + 1e-9)
-        coordinates = upper
-        if self.coordinate_grid:
-            grid = ops.convert_to_tensor(self.grid)[None]
-            coordinates = sample_trilinear(grid, upper + float(self.box // 2), boundary="wrap")
+        coordinates = frequency * half
+        if self.grid is not None:
+            coordinates = self.grid.at(coordinates)
         if self.initialisation == "positions":
             coordinates = coordinates * (2.0 * math.pi / self.box)
-        film = self.film(z)
-        hidden = ops.sin(self.omega * (ops.matmul(coordinates, self.first_kernel) + self.first_bias))
-        for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
-            hidden = ops.matmul(hidden, kernel) + bias
-            if i < self.films:
-                hidden = (1.0 + film[:, i, 0][:, None]) * hidden + film[:, i, 1][:, None] / self.omega
-            hidden = ops.sin(self.omega * hidden)
-        out = ops.matmul(hidden, self.last_kernel) + self.last_bias
-        if self.shell_amplitude:
-            out = out * self._amplitude(radius)[..., None]
+        scale, shift = self.film(z)
+        values = self.first(coordinates)
+        for i, layer in enumerate(self.hidden):
+            # The thesis adds β to the argument of the sine itself: outside ω.
+            film = (scale[:, i], shift[:, i] / layer.omega) if i < self.films else ()
+            values = layer(values, *film)
+        out = self.last(values)
+        if self.amplitude is not None:
+            radius = ops.sqrt(ops.sum(ops.square(frequency), axis=-1) + 1e-9)
+            out = out * self.amplitude(radius)[..., None]
         elif self.initialisation == "thesis":
             # Orthonormal coefficients grow with the number of pixels: start near the images' own scale.
             out = out * float(self.box)
         return out[..., 0], out[..., 1] * half[..., 0]
 
-    def volume_frequencies(self) -> np.ndarray:
-        """All frequencies of the box ``(n³, 3)`` xyz in index units, z slowest."""
-        return (fourier.frequency_grid_3d(self.box) * self.box).reshape(-1, 3)
-
     def density(self, z, chunk: int = 16384):
-        """z ``(b, d)`` → real maps ``(b, n, n, n)`` (z, y, x) whose projections are clean images."""
-        n = self.box
-        points = self.volume_frequencies()
-        parts = [
-            self(ops.convert_to_tensor(points[None, i : i + chunk]), z) for i in range(0, len(points), chunk)
-        ]
-        inside = fourier.radial_mask_3d(n)
-        re = ops.reshape(ops.concatenate([p[0] for p in parts], axis=1), (-1, n, n, n)) * inside
-        im = ops.reshape(ops.concatenate([p[1] for p in parts], axis=1), (-1, n, n, n)) * inside
-        re, im = fourier.hermitian(re, im, rank=3)
-        return fourier.ifft3(re * n, im * n)[0]
+        """z ``(b, d)`` → real maps ``(b, n, n, n)`` (z, y, x) whose projections are clean images.
 
-    def _amplitude(self, radius):
-        amplitude = ops.exp(_AMPLITUDE_SPEED * ops.convert_to_tensor(self.log_amplitude))
-        low = ops.minimum(ops.cast(ops.floor(radius), "int32"), self.box - 2)
-        part = radius - ops.cast(low, "float32")
-        return ops.take(amplitude, low) * (1.0 - part) + ops.take(amplitude, low + 1) * part
+        The network is asked for the half of the transform with kx ≤ 0, ``chunk`` frequencies at a time in a
+        loop of the graph: its size does not grow with the box.
+        """
+        n = self.box
+        half = n // 2 + 1
+
+        def coefficients(first):
+            index = first + ops.arange(chunk, dtype="int32")  # those beyond the end are cut off below
+            k = ops.stack([index % half, index // half % n, index // (half * n)], axis=-1) - n // 2
+            k = ops.cast(k, "float32")
+            inside = ops.cast(ops.sum(ops.square(k), axis=-1) <= (n / 2.0) ** 2, "float32")
+            re, im = self(k[None], z)
+            return re * inside, im * inside
+
+        def volume(parts):
+            parts = ops.reshape(ops.transpose(parts, (1, 0, 2)), (-1, len(starts) * chunk))
+            return ops.reshape(parts[:, : n * n * half], (-1, n, n, half)) * float(n)
+
+        starts = np.arange(0, n * n * half, chunk, dtype="int32")
+        re, im = ops.map(coefficients, starts)
+        return fourier.ifft3(*fourier.fill_half_space(volume(re), volume(im), rank=3))[0]
+
+    def load_own_variables(self, store):
+        """Weights of files written before this layer had layers of its own, where all lie in it directly."""
+        stored = [store[str(i)] for i in range(len(store.keys()))]
+        if not stored:
+            return
+        if len(stored) != len(self.weights):
+            raise ValueError(f"{self.name}: {len(stored)} stored weights, expected {len(self.weights)}")
+        for variable, value in zip(self.weights, stored, strict=True):
+            value = np.asarray(value)
+            if self.films > 1 and variable.path.startswith(self.mapping.film.path):
+                # (…, film, scale or shift, width) then, all scales before all shifts now.
+                parts = value.reshape(*value.shape[:-1], self.films, 2, self.width)
+                value = np.swapaxes(parts, -3, -2).reshape(value.shape)
+            variable.assign(value)
+        for layer in self._flatten_layers(include_self=False):
+            # The file holds nothing for these: that is no fault.
+            own = layer.load_own_variables
+            layer.load_own_variables = lambda store, own=own: own(store) if len(store.keys()) else None
 
     def get_config(self):
         return {
@@ -238,12 +259,8 @@ class FourierGenerator(Float32Layer):
             "shell_amplitude": self.shell_amplitude,
             "film_layers": self.film_layers,
             "mapping_width": self.mapping_width,
+            "seed": self.seed,
         }
-
-
-_FAINT = math.log(0.2)
-_AMPLITUDE_SPEED = 3.0
-"""The amplitudes are exp(speed·weight): Adam moves them this many times faster than other weights."""
 
 
 def _in_upper_half(frequency):
@@ -254,11 +271,11 @@ def _in_upper_half(frequency):
     )
 
 
-def _ball_positions(box: int):
+def _ball_positions(box: int, seed: int):
     """Initialiser: columns are positions in pixels, uniform in a ball of 0.4 boxes."""
 
     def initialise(shape, dtype=None):
-        rng = np.random.default_rng(107)
+        rng = np.random.default_rng(seed + 107)
         direction = rng.normal(size=shape)
         direction /= np.linalg.norm(direction, axis=0)
         return ops.cast(

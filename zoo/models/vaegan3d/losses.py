@@ -7,7 +7,8 @@ import math
 import numpy as np
 from keras import ops
 
-from zoo.models.adversarial import gradient_penalty
+from zoo.layers.reparameterisation import gaussian_kl
+from zoo.models.gradient_model import gradient_penalty
 from zoo.ops import fourier
 
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -133,7 +134,7 @@ class VAEGANLosses:
         else:
             part = batch
             mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
-            kl = ops.mean(_gaussian_kl(mean, log_variance))
+            kl = ops.mean(gaussian_kl(mean, log_variance))
             clean = self._reconstructions(part, draws)[1]
             real_features = ops.stop_gradient(self._features(ops.cast(part["image"], "float32")))
             gap = ops.sqrt(
@@ -147,7 +148,7 @@ class VAEGANLosses:
             loss = loss + s.latent_regression_weight * regression
             logs["latent_error"] = regression
         if s.pose_search:
-            logs["kl"] = ops.mean(_gaussian_kl(mean, log_variance))
+            logs["kl"] = ops.mean(gaussian_kl(mean, log_variance))
         return loss, logs
 
     def _latent_regression(self, batch, draws):
@@ -290,11 +291,6 @@ def thinned(batch: dict, draws: dict, stride: int) -> tuple[dict, dict]:
         return batch, draws
     few = {name: value if name in _SHARED_DRAWS else value[::stride] for name, value in draws.items()}
     return {name: value[::stride] for name, value in batch.items()}, few
-
-
-def _gaussian_kl(mean, log_variance):
-    """KL(N(μ, σ²) ‖ N(0, 1)) per example, in nats."""
-    return 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1.0 - log_variance, axis=-1)
 
 
 def _ring_means(box: int, rings: int) -> np.ndarray:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 import numpy as np
 from keras import ops
 
 from zoo.engines.draws import Draw
-from zoo.errors import ZooError
-from zoo.models.adversarial import AdversarialModel
-from zoo.models.vaegan3d.config import PRESETS, VAEGAN3DConfig
+from zoo.layers import GaussianReparameterisation
+from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
+from zoo.models.endpoint import Endpoint, Input
+from zoo.models.gradient_model import GradientModel
+from zoo.models.preview import Images, Maps, Table, central_slices
+from zoo.models.vaegan3d.config import VAEGAN3DConfig
 from zoo.models.vaegan3d.fourier_generator import FourierGenerator
 from zoo.models.vaegan3d.losses import VAEGANLosses
 from zoo.models.vaegan3d.networks import build_camera, build_critic, build_encoder, build_noise_generator
@@ -20,24 +21,16 @@ from zoo.ops import fourier
 from zoo.ops.ctf import ctf_2d
 from zoo.ops.known_ctf import is_known
 from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
-from zoo.registry import register
 
 
-@register(
-    "vaegan3d",
-    presets=PRESETS,
-    default_preset="tiny",
-    input_kind="particles",
-    summary="raw particles → latent clusters and a density map for any latent point; no poses, no reference",
-    paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
-)
 @keras.saving.register_keras_serializable("zoo")
-class VAEGAN3D(VAEGANLosses, AdversarialModel):
+class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Generates):
     """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
 
-    Takes the values of `VAEGAN3DConfig` as keyword arguments. Batches are dicts with ``image``
-    ``(b, n, n, 1)`` (noise of variance about 1, particles bright), ``ctf`` and ``ctf_random`` ``(b, 9)`` and
-    ``pixel_size_angstrom`` ``(b,)``, as `zoo.data.records.particle_pipeline.particle_batches` yields them.
+    Takes the values of `VAEGAN3DConfig` as keyword arguments; ``seed`` fixes every initial weight. Batches
+    are dicts with ``image`` ``(b, n, n, 1)`` (noise of variance about 1, particles bright), ``ctf`` and
+    ``ctf_random`` ``(b, 9)`` and ``pixel_size_angstrom`` ``(b,)``, as
+    `zoo.data.records.particle_pipeline.particle_batches` yields them.
 
     Example::
 
@@ -47,32 +40,28 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         maps = model.density(np.zeros((1, model.latent_dim)))
     """
 
-    def __init__(self, name: str | None = None, **config):
-        unknown = sorted(
-            set(config)
-            - {field.name for field in dataclasses.fields(VAEGAN3DConfig)}
-            - {"trainable", "dtype"}
-        )
-        if unknown:
-            raise ZooError(f"vaegan3d has no hyperparameter called {unknown[0]!r}")
+    def __init__(self, name: str | None = None, seed: int = 0, **config):
         config = {k: v for k, v in config.items() if k not in ("trainable", "dtype")}
-        settings = VAEGAN3DConfig(**config)
-        super().__init__(name=name or "vaegan3d")
+        settings = VAEGAN3DConfig.of(config, "vaegan3d")
+        super().__init__(name=name or "vaegan3d", seed=seed)
         self.settings = settings
         self.box = settings.box
         self.voxel_size_angstrom = settings.voxel_size_angstrom
         self.latent_dim = settings.latent_dim
         self.players = ("critic",) * settings.critic_steps + ("encoder", "generator")
-        self.generator = self._new_generator("generator")
-        self.generator_average = self._new_generator("generator_average")
+        # Odd, so that no two seeds give the same; 0 for the seed 0.
+        initial = _SEED_STEP * self.seed % 2**31
+        self.generator = self._new_generator("generator", initial)
+        self.generator_average = self._new_generator("generator_average", initial)
         self.generator_average.trainable = False
         self.generator.build()
         self.generator_average.build()
         self.generator_average.set_weights(self.generator.get_weights())
-        self.critic = build_critic(settings)
-        self.encoder = build_encoder(settings)
-        self.camera = build_camera(settings)
-        self.noise_generator = build_noise_generator(settings)
+        self.critic = build_critic(settings, initial)
+        self.encoder = build_encoder(settings, initial)
+        self.sample_latent = GaussianReparameterisation(name="sample_latent")
+        self.camera = build_camera(settings, initial)
+        self.noise_generator = build_noise_generator(settings, initial)
         self.pose_search = None
         if settings.pose_search:
             self.pose_search = PoseSearch(
@@ -84,23 +73,6 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
                 settings.search_shift_corners,
             )
         self.built = True
-
-    @classmethod
-    def from_data(cls, info=None, preset: str = "tiny", **overrides):
-        """A new model of ``preset`` for the box and voxel size of ``info`` (a DatasetInfo, or None).
-
-        Raises ZooError where the box is not one that the networks can halve to the bottom.
-        """
-        values = dict(PRESETS[preset])
-        if info is not None:
-            values["box"] = int(info.box)
-            values["voxel_size_angstrom"] = float(info.voxel_size_angstrom)
-        values.update(overrides)
-        if info is not None and values["box"] != int(info.box):
-            raise ZooError(
-                f"box={values['box']} was asked for, but the records of {info.path} have box {info.box}"
-            )
-        return cls(**values)
 
     def start_from(self, other: VAEGAN3D) -> list[str]:
         """Take the weights of another model, of this or another box; lines about what was taken.
@@ -123,8 +95,8 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         return [f"weights of {', '.join(taken)}"]
 
     def get_config(self):
-        """The hyperparameters, as ``__init__`` takes them."""
-        return {"name": self.name, **dataclasses.asdict(self.settings)}
+        """Seed and hyperparameters, as ``__init__`` takes them."""
+        return {"name": self.name, "seed": self.seed, **self.settings.values()}
 
     # -- what the players are -------------------------------------------------------------------
 
@@ -211,7 +183,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         re, im = generator(points, z)
         re = ops.reshape(re, (-1, n, n // 2 + 1))
         im = ops.reshape(im, (-1, n, n // 2 + 1))
-        re, im = fourier.fill_half_plane(re, im)
+        re, im = fourier.fill_half_space(re, im, rank=2)
         factor = ctf * inside * float(n)
         re, im = re * factor, im * factor
         if shifts is not None:
@@ -261,7 +233,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
             z, rotations, shifts = draws["search_z"], draws["search_frames"], draws["search_shifts"]
         else:
             mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
-            z = mean + ops.exp(0.5 * log_variance) * draws["epsilon"]
+            z, _ = self.sample_latent(mean, log_variance, draws["epsilon"])
             rotations = self._rotations(draws["camera_rec"])
             shifts = (draws["shift_rec"] * 2.0 - 1.0) * s.shift_pixels if s.shift_pixels else None
         clean = self.clean_images(self._ramped(draws), z, rotations, ctf, shifts)
@@ -283,7 +255,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         for average, value in zip(self.generator_average.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * value)
 
-    def _new_generator(self, name):
+    def _new_generator(self, name, seed):
         s = self.settings
         return FourierGenerator(
             s.box,
@@ -294,6 +266,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
             coordinate_grid=s.coordinate_grid,
             shell_amplitude=s.shell_amplitude,
             film_layers=s.film_layers,
+            seed=seed,
             name=name,
         )
 
@@ -302,13 +275,12 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
     def call(self, images, training=False):
         """Images ``(b, n, n, 1)`` → latent means ``(b, d)`` (no CTF known)."""
         ctf = ops.full((ops.shape(images)[0], 9), float("nan"))
-        return self.encode(images, ctf)["z_mean"]
+        return self.encode({"image": images, "ctf": ctf})["z_mean"]
 
-    def encode(self, image, ctf=None):
-        """Images ``(b, n, n, 1)`` and CTF parameters ``(b, 9)`` → latent mean and log-variance ``(b, d)``."""
-        image = ops.cast(image, "float32")
-        if ctf is None:
-            ctf = ops.full((ops.shape(image)[0], 9), float("nan"))
+    def encode(self, batch):
+        """``image (b, n, n, 1)`` and, if known, ``ctf (b, 9)`` of a batch → latent mean and log-variance."""
+        image = ops.cast(batch["image"], "float32")
+        ctf = batch["ctf"] if "ctf" in batch else ops.full((ops.shape(image)[0], 9), float("nan"))
         mean, log_variance = self._encode(image, ctf, self._pixels(image), training=False)
         return {"z_mean": mean, "z_logvar": log_variance}
 
@@ -337,32 +309,20 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         return {"pixel_size_angstrom": ops.full((ops.shape(like)[0],), float(self.voxel_size_angstrom))}
 
     def endpoints(self) -> dict:
-        """Named signatures: name → (function of keyword tensors → dict, {argument: (shape, dtype)})."""
+        """Named signatures of the SavedModel."""
         n, d = self.box, self.latent_dim
-        image, z, angles, ctf = (None, n, n, 1), (None, d), (None, 3), (None, 9)
-        f32 = "float32"
+        image, ctf = Input((None, n, n, 1)), Input((None, 9), "ctf")
+        z, angles = Input((None, d), "latent"), Input((None, 3), "pose")
+        seen = {"z": z, "euler_deg": angles, "ctf": ctf}
+        noise = {
+            "noise": Input((None, n, n), "noise"),
+            "z_noise": Input((None, self.settings.noise_latent_dim), "noise"),
+        }
         return {
-            "encode": (
-                lambda image, ctf: self.encode(image, ctf),
-                {"image": (image, f32), "ctf": (ctf, f32)},
-            ),
-            "density": (lambda z: {"density": self.density(z)}, {"z": (z, f32)}),
-            "project": (
-                lambda z, euler_deg, ctf: {"image": self.project(z, euler_deg, ctf)},
-                {"z": (z, f32), "euler_deg": (angles, f32), "ctf": (ctf, f32)},
-            ),
-            "generate": (
-                lambda z, euler_deg, ctf, noise, z_noise: {
-                    "image": self.generate(z, euler_deg, ctf, noise, z_noise)
-                },
-                {
-                    "z": (z, f32),
-                    "euler_deg": (angles, f32),
-                    "ctf": (ctf, f32),
-                    "noise": ((None, n, n), f32),
-                    "z_noise": ((None, self.settings.noise_latent_dim), f32),
-                },
-            ),
+            "encode": Endpoint(lambda **batch: self.encode(batch), {"image": image, "ctf": ctf}),
+            "density": Endpoint(lambda z: {"density": self.density(z)}, {"z": z}),
+            "project": Endpoint(lambda **given: {"image": self.project(**given)}, seen),
+            "generate": Endpoint(lambda **given: {"image": self.generate(**given)}, {**seen, **noise}),
         }
 
     def preview(self, batch: dict) -> dict:
@@ -370,7 +330,7 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         count = min(8, int(batch["image"].shape[0]))
         batch = {name: np.asarray(value)[:count] for name, value in batch.items()}
         rng = np.random.default_rng(0)
-        mean = ops.convert_to_numpy(self.encode(batch["image"], batch["ctf"])["z_mean"])
+        mean = ops.convert_to_numpy(self.encode(batch)["z_mean"])
         angles = np.stack([rng.uniform(0, 360, count), np.degrees(np.arccos(rng.uniform(-1, 1, count))),
                            rng.uniform(0, 360, count)], axis=-1).astype("float32")  # fmt: skip
         clean = ops.convert_to_numpy(self.project(mean, angles, batch["ctf"]))
@@ -379,17 +339,15 @@ class VAEGAN3D(VAEGANLosses, AdversarialModel):
         noisy = ops.convert_to_numpy(self.generate(mean, angles, batch["ctf"], noise, z_noise))
         picked = mean[np.linspace(0, count - 1, min(3, count)).astype(int)]
         maps = ops.convert_to_numpy(self.density(picked))
-        middle = self.box // 2
         return {
-            "images": {
-                "real": batch["image"][..., 0],
-                "generated": noisy[..., 0],
-                "projected": clean[..., 0],
-            },
-            "slices": np.stack([maps[:, middle], maps[:, :, middle], maps[:, :, :, middle]], axis=1),
-            "maps": maps,
-            "latents": mean,
+            "images-real": Images(batch["image"][..., 0]),
+            "images-generated": Images(noisy[..., 0]),
+            "images-projected": Images(clean[..., 0]),
+            "slices": Images(np.concatenate([central_slices(each) for each in maps]), 3),
+            "maps": Maps(maps),
+            "latents": Table(mean),
         }
 
 
+_SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)

@@ -1,4 +1,7 @@
-"""Critic, encoder, camera and noise generator of the particle models (thesis §8.1, Figs. 20, 21, 24)."""
+"""Critic, encoder, camera and noise generator of the particle models (thesis §8.1, Figs. 20, 21, 24).
+
+``seed`` is added to the seeds of all initial weights of a network.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import keras
 
 from zoo.layers import (
     AdaptivePolyphase2D,
+    CTFApply,
     CyclicConv2D,
     GaborBank,
     InvariantGlobalPooling2D,
@@ -14,7 +18,7 @@ from zoo.layers import (
 )
 
 
-def build_critic(settings) -> keras.Model:
+def build_critic(settings, seed: int = 0) -> keras.Model:
     """Images ``(b, n, n, 1)`` → [score ``(b, 1)``, the feature map just before pooling]."""
     image = keras.Input((settings.box, settings.box, 1), name="image")
     features = _trunk(
@@ -22,15 +26,15 @@ def build_critic(settings) -> keras.Model:
         settings,
         settings.filters,
         settings.critic_norm,
-        seed=200,
+        seed=seed + 200,
         spectral=settings.critic_spectral_norm,
     )
     pooled = _pool(features, settings)
-    score = keras.layers.Dense(1, kernel_initializer=_he(290), name="score")(pooled)
+    score = keras.layers.Dense(1, kernel_initializer=_he(seed + 290), name="score")(pooled)
     return keras.Model(image, [score, features], name="critic")
 
 
-def build_encoder(settings) -> keras.Model:
+def build_encoder(settings, seed: int = 0) -> keras.Model:
     """Images ``(b, n, n, 1)`` (and CTF images ``(b, n, n, 1)``) → means and log-variances ``(b, 2·d)``.
 
     With ``encoder_sees_ctf`` the image is also filtered by its own CTF (a matched filter: what the
@@ -44,35 +48,35 @@ def build_encoder(settings) -> keras.Model:
     if settings.encoder_sees_ctf:
         ctf = keras.Input((n, n, 1), name="ctf")
         inputs.append(ctf)
-        filtered = _CTFFilter(name="matched_filter")([image, ctf])
+        filtered = CTFApply("image", name="matched_filter")(image, ctf[..., 0])
         stack = keras.layers.Concatenate(name="image_and_filtered")([image, filtered])
         # The right half of the middle row: the CTF from the centre to Nyquist.
         profile = keras.layers.Flatten(name="ctf_profile")(ctf[:, n // 2 : n // 2 + 1, n // 2 :: 2])
-    features = _trunk(stack, settings, settings.encoder_filters, settings.encoder_norm, seed=300)
+    features = _trunk(stack, settings, settings.encoder_filters, settings.encoder_norm, seed=seed + 300)
     pooled = _pool(features, settings)
     if profile is not None:
         pooled = keras.layers.Concatenate(name="features_and_ctf")([pooled, profile])
-        pooled = keras.layers.Dense(128, activation=_leaky(), kernel_initializer=_he(380), name="head")(
-            pooled
-        )
+        pooled = keras.layers.Dense(
+            128, activation=_leaky(), kernel_initializer=_he(seed + 380), name="head"
+        )(pooled)
     latent = keras.layers.Dense(
         2 * settings.latent_dim,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=390),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seed + 390),
         name="latent",
     )(pooled)
     return keras.Model(inputs if len(inputs) > 1 else image, latent, name="encoder")
 
 
-def build_camera(settings):
+def build_camera(settings, seed: int = 0):
     """The trained camera, or None for views uniform on SO(3)."""
     if settings.camera == "uniform":
         return None
-    camera = TrainedCamera(seed=400, name="camera")
+    camera = TrainedCamera(seed=seed + 400, name="camera")
     camera.build((None, settings.camera_latent_dim))
     return camera
 
 
-def build_noise_generator(settings):
+def build_noise_generator(settings, seed: int = 0):
     """z_n → σ(x, y), or None without a noise generator."""
     if settings.noise_model == "none":
         return None
@@ -80,26 +84,12 @@ def build_noise_generator(settings):
         settings.box,
         mode=settings.noise_model,
         filters=settings.noise_filters,
-        seed=500,
+        seed=seed + 500,
         name="noise_generator",
     )
     image = (None, settings.box, settings.box, 1)
     noise.build(image, (None, settings.noise_latent_dim), image)
     return noise
-
-
-@keras.saving.register_keras_serializable("zoo")
-class _CTFFilter(keras.layers.Layer):
-    """[images, CTF images] → images multiplied by their CTF in Fourier space."""
-
-    def call(self, inputs):
-        from zoo.ops.ctf import apply_ctf
-
-        image, ctf = inputs
-        return apply_ctf(keras.ops.cast(image, "float32"), keras.ops.cast(ctf, "float32")[..., 0])
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0]
 
 
 def _trunk(x, settings, filters, norm, seed, spectral=False):

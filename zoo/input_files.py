@@ -1,43 +1,38 @@
-"""Finding input files, and writing output files so that no half-written one is ever seen."""
+"""Finding the files that a person names, and saying in one line why one cannot be read."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+import stat
 from pathlib import Path
 
 from zoo.errors import ZooError
 
-
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[str]:
-    """Give a temporary name beside ``path``; rename it to ``path`` on success, remove it on failure."""
-    path = os.path.abspath(os.fspath(path))
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def existing_file(path: str | os.PathLike) -> str:
-    """The absolute path of a file that can be read; raises ZooError saying why it cannot."""
+    """The absolute path of a file that can be read; raises ZooError saying why it cannot.
+
+    Only a regular file will do: a pipe or a device could make its reader wait for ever.
+    """
     path = os.path.abspath(os.fspath(path))
-    if os.path.isdir(path):
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError:
+        raise ZooError(f"{path}: no permission to look at it") from None
+    except (OSError, ValueError):  # also a name that is too long, or with a zero byte
+        raise ZooError(f"{path}: no such file") from None
+    if stat.S_ISDIR(mode):
         raise ZooError(f"{path}: is a folder, expected a file")
-    if not os.path.exists(path):
-        raise ZooError(f"{path}: no such file")
-    if not os.path.isfile(path):  # opening a pipe waits for ever for somebody to write into it
-        raise ZooError(
-            f"{path}: is no regular file (a pipe, socket or device), expected a file; copy it first"
-        )
+    if not stat.S_ISREG(mode):
+        what = _SPECIAL.get(stat.S_IFMT(mode), "a special file")
+        raise ZooError(f"{path}: is {what}, expected a regular file; write its content to a file first")
     if not os.access(path, os.R_OK):
         raise ZooError(f"{path}: no permission to read it")
     return path

@@ -1,4 +1,4 @@
-"""SLURM's environment → the cluster description that TensorFlow reads from ``TF_CONFIG``."""
+"""SLURM's environment: which part of the work is this process's, and TensorFlow's cluster of a step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,40 @@ def in_slurm_step(environment: Mapping[str, str]) -> bool:
     Only srun sets SLURM_STEP_NUM_TASKS: a batch script has SLURM_NTASKS too, but runs alone and
     would wait for ever for the others.
     """
-    return int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return tasks_in_step(environment) > 1
+
+
+def tasks_in_step(environment: Mapping[str, str]) -> int:
+    """How many processes ``srun`` started with this one (1 outside a step)."""
+    return _number(environment, "SLURM_STEP_NUM_TASKS", 1)
+
+
+def local_task(environment: Mapping[str, str]) -> int:
+    """The number of this process among those of its step on the same node, from 0."""
+    return _number(environment, "SLURM_LOCALID", 0)
+
+
+def share_of_work(environment: Mapping[str, str]) -> tuple[int, int, str]:
+    """(index, count, variable names) of this process among all that share one piece of work.
+
+    A job array counts from SLURM_ARRAY_TASK_MIN in steps of SLURM_ARRAY_TASK_STEP; the tasks of a
+    job are SLURM_PROCID of SLURM_NTASKS; an array of jobs with several tasks each is split over both.
+    Outside SLURM: (0, 1, "").
+    """
+    index, count, origin = 0, 1, ""
+    if "SLURM_ARRAY_TASK_ID" in environment:
+        step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1) or 1
+        first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
+        index = (_number(environment, "SLURM_ARRAY_TASK_ID", 0) - first) // step
+        count = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+        origin = "SLURM_ARRAY_TASK_ID"
+    # srun's own count wins: inside a batch script SLURM_NTASKS is what was asked for, not what runs.
+    tasks = _number(environment, "SLURM_STEP_NUM_TASKS", 0) or _number(environment, "SLURM_NTASKS", 1)
+    if "SLURM_PROCID" in environment and tasks > 1:
+        index = index * tasks + _number(environment, "SLURM_PROCID", 0)
+        count *= tasks
+        origin = f"{origin} and SLURM_PROCID" if origin else "SLURM_PROCID"
+    return index, count, origin
 
 
 def cluster_from_slurm(environment: Mapping[str, str]) -> str:
@@ -30,9 +63,9 @@ def cluster_from_slurm(environment: Mapping[str, str]) -> str:
     try:
         hosts = expand_hosts(environment["SLURM_STEP_NODELIST"])
         per_node = expand_tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
-        rank = int(environment["SLURM_PROCID"])
-        job = int(environment.get("SLURM_JOB_ID", "0"))
-        tasks = int(environment["SLURM_STEP_NUM_TASKS"])
+        rank = _number(environment, "SLURM_PROCID")
+        job = _number(environment, "SLURM_JOB_ID", 0)
+        tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
     except KeyError as error:
         raise ZooError(f"{error.args[0]} is not set: start the workers with srun, or set TF_CONFIG") from None
     if len(hosts) != len(per_node) or sum(per_node) != tasks or not 0 <= rank < tasks:
@@ -83,3 +116,11 @@ def _ranges(text: str) -> list[str]:
         else:
             names.append(first)
     return names
+
+
+def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:
+    text = environment[name] if default is None else environment.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise ZooError(f"environment variable {name} is {text!r}, expected a whole number") from None

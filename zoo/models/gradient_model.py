@@ -1,4 +1,4 @@
-"""Base of models that are trained by several players, each with its own loss and optimizer."""
+"""Models that learn by gradients: one or several players, each with its own loss and optimizer."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from keras import ops
 
 from zoo.engines import choose
 from zoo.engines.draws import Draw
+from zoo.models.base import ZooModel
 
 
-class AdversarialModel(keras.Model):
+class GradientModel(ZooModel):
     """A Keras model whose training step updates several players in turn.
 
     A subclass builds its networks in ``__init__`` and defines ``players``, ``player_variables``,
     ``player_loss``, ``draw_specs`` and ``make_optimizers``; it may define ``prepare`` (work
     without gradients that several players share) and ``update_averages``. Losses are written in
-    keras.ops only; a gradient engine (`zoo.training`) differentiates them on TensorFlow or JAX.
+    keras.ops only; a gradient engine (`zoo.engines`) differentiates them on TensorFlow or JAX.
     """
 
+    learns = "players"
     players: tuple[str, ...] = ()
 
     def __init__(self, name: str | None = None, seed: int = 0):
-        super().__init__(name=name)
-        self.seed = int(seed)
-        self.step_counter = self.add_weight(
-            name="step",
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        super().__init__(name=name, seed=seed)
         self.player_optimizers: dict[str, keras.optimizers.Optimizer] = {}
 
     def player_variables(self, player: str) -> list:
@@ -60,12 +53,10 @@ class AdversarialModel(keras.Model):
         """One new optimizer per player."""
         raise TypeError(f"{type(self).__name__} makes no optimizers")
 
-    def compile(
-        self, optimizers: dict | None = None, seed: int | None = None, run_eagerly: bool = False, **unused
-    ):
+    def compile(self, optimizers: dict | None = None, seed: int | None = None, run_eagerly: bool = False):
         """Give each player its optimizer (``make_optimizers`` where ``optimizers`` is None).
 
-        Raises ValueError where ``optimizers`` lacks a player.
+        Raises ValueError where ``optimizers`` lacks a player, TypeError for an option of another name.
         """
         super().compile(optimizer=None, loss=None, run_eagerly=run_eagerly, jit_compile=False)
         chosen = optimizers if optimizers is not None else self.make_optimizers()

@@ -12,11 +12,12 @@ from zoo.data.packing.shards import PackSettings
 from zoo.data.records.numpy_subtomograms import sequential_arrays
 from zoo.metrics.fsc import fsc
 from zoo.models.faml.model import Faml
+from zoo.serving.open_model import RunModel
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
-from zoo.training.average_results import write_results
+from zoo.training.results import write_results
 
 pytestmark = [pytest.mark.relion, pytest.mark.slow]
 BOX, COUNT, RADIUS = 24, 24, 8
@@ -37,7 +38,8 @@ def test_relion_reconstructs_our_average_from_our_poses(tmp_path):
         for name, value in step(batch).items():
             model.sums[name].assign(value)
         model.m_step()
-    write_results(model, info, source / "results", COUNT)
+    found = model.results(sequential_arrays(info, COUNT), RunModel(model).apply)
+    write_results(found, info, source / "results")
 
     command = "relion_reconstruct --i results/particles.star --ctf --o back.mrc"
     command += f" --angpix {info.voxel_size_angstrom:g}"

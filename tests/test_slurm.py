@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from zoo import slurm
 from zoo.errors import ZooError
-from zoo.training import slurm
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_contradictions_are_told():
 def test_a_batch_script_alone_is_not_a_step():
     assert not slurm.in_slurm_step({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})
     assert slurm.in_slurm_step(environment())
+
+
+@pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "SLURM_ARRAY_TASK_ID", "SLURM_NTASKS"])
+def test_what_is_no_number_is_named(name):
+    with pytest.raises(ZooError, match=f"environment variable {name} is 'two', expected a whole number"):
+        slurm.share_of_work({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2", name: "two"})
+    with pytest.raises(ZooError, match="SLURM_STEP_NUM_TASKS is 'two'"):
+        slurm.in_slurm_step({"SLURM_STEP_NUM_TASKS": "two"})

@@ -1,0 +1,181 @@
+"""What holds for every registered model and preset, in its smallest form."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.engines.choose import get_engine
+from zoo.errors import ZooError
+from zoo.models.base import EpochModel, ZooModel
+from zoo.models.capabilities import verbs_of
+from zoo.models.endpoint import Endpoint
+from zoo.models.gradient_model import GradientModel
+from zoo.models.supervised import SupervisedModel
+from zoo.registry import get_entry
+
+WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
+ENTRIES = [get_entry(name) for name in zoo.list_models()]
+PRESETS = [
+    pytest.param(entry, preset, id=f"{entry.name}-{preset}") for entry in ENTRIES for preset in entry.presets
+]
+DEFAULTS = [pytest.param(entry, entry.default_preset, id=entry.name) for entry in ENTRIES]
+FIELDS = [
+    pytest.param(entry, field, id=f"{entry.name}-{field.name}")
+    for entry in ENTRIES
+    for field in entry.config.settings().values()
+]
+
+
+def weights_of(model) -> dict[str, np.ndarray]:
+    return {f"{i} {v.path}": np.array(keras.ops.convert_to_numpy(v)) for i, v in enumerate(model.weights)}
+
+
+def info_for(entry, records):
+    return records[next(iter(entry.takes.values()))]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_an_entry_says_what_the_class_is(entry):
+    assert issubclass(entry.cls, ZooModel) and issubclass(entry.cls, WAYS[entry.learns])
+    assert (
+        entry.summary and entry.paper and entry.place.startswith(f"zoo.models.{entry.place.split('.')[2]}.")
+    )
+    assert entry.default_preset in entry.presets
+
+
+@pytest.mark.parametrize(("entry", "field"), FIELDS)
+def test_every_value_out_of_range_is_one_line(entry, field):
+    wrong = ["a word that is no value", float("nan"), float("inf"), {}]
+    wrong += [field.least - 1] if field.least is not None else []
+    wrong += [field.most + 1] if field.most is not None else []
+    wrong += [field.above] if field.above is not None else []
+    if field.type is str and not field.choices:
+        wrong = [{}, 3.5]
+    for value in wrong:
+        with pytest.raises(ZooError) as caught:
+            entry.config.read({field.name: value}, entry.name)
+        assert field.name in str(caught.value) and "\n" not in str(caught.value)
+    assert field.help and "\n" not in field.help
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_unfit_data_and_unknown_names_are_one_line(entry, preset, records):
+    kind = next(iter(entry.takes.values()))
+    other = next(info for name, info in records.items() if name != kind)
+    for arguments, words in (
+        ({"info": other}, f"holds {other.kind}, expected {kind}"),
+        ({"info": None, "no_such_name": 1}, "no hyperparameter called 'no_such_name'"),
+    ):
+        with pytest.raises(ZooError, match=words) as caught:
+            zoo.create_model(entry.name, preset=preset, **arguments)
+        assert "\n" not in str(caught.value)
+    if "box" in entry.config.settings():
+        with pytest.raises(ZooError, match="box=24 was asked for"):
+            zoo.create_model(entry.name, records[kind], preset, **{**entry.config.smallest, "box": 24})
+    with pytest.raises(TypeError):
+        zoo.create_model(entry.name, None, preset, **entry.config.smallest).compile(optimiser="adam")
+
+
+@pytest.mark.parametrize(("entry", "preset"), PRESETS)
+def test_two_steps_are_finite_and_move_every_weight(entry, preset, make, records, batch_of):
+    model, info = make(entry, preset), info_for(entry, records)
+    before = weights_of(model)
+    engine = get_engine(model, seed=1, global_batch=4, examples=info.count)
+    batch = batch_of(info)
+    for _ in range(2):
+        logs = {name: float(np.asarray(value)) for name, value in engine.step(batch).items()}
+        assert all(math.isfinite(value) for value in logs.values()), logs
+    after = weights_of(model)
+    trained = {id(v) for v in model.trainable_variables}
+    names = [f"{i} {v.path}" for i, v in enumerate(model.weights) if id(v) in trained]
+    still = [name for name in names if np.array_equal(before[name], after[name])]
+    assert not still
+    assert all(np.isfinite(value).all() for value in after.values())
+    assert engine.step_index == 2
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_the_seed_decides_every_drawn_weight(entry, preset, make):
+    one, same, other = (make(entry, preset, seed) for seed in (1, 1, 2))
+    first = weights_of(one)
+    for name, value in weights_of(same).items():
+        np.testing.assert_array_equal(value, first[name], err_msg=name)
+    constant = [name for name, value in first.items() if np.ptp(value) == 0]
+    alike = [name for name, value in weights_of(other).items() if np.array_equal(value, first[name])]
+    assert set(alike) <= set(constant) | {name for name in first if "grid" in name or "frequenc" in name}
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_saved_and_loaded_is_the_same_model(entry, preset, make, tmp_path):
+    model = make(entry, preset)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is entry.cls and loaded.get_config() == model.get_config()
+    for (name, value), again in zip(weights_of(model).items(), weights_of(loaded).values(), strict=True):
+        np.testing.assert_array_equal(value, again, err_msg=name)
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_what_it_can_do_has_an_endpoint_and_gives_a_row_for_every_record(entry, preset, make, records):
+    from zoo.analysis.rows import rows_of
+    from zoo.serving.open_model import RunModel
+
+    model, info = make(entry, preset), info_for(entry, records)
+    endpoints = model.endpoints()
+    assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints.values())
+    assert set(verbs_of(model)) <= set(endpoints)
+    opened = RunModel(model, "run")
+    for verb in verbs_of(model):
+        inputs = endpoints[verb].inputs.values()
+        if any(each.role not in ("data", "ctf") for each in inputs):
+            continue  # of latents or noise, not of records
+        found = rows_of(opened, verb, info, batch_size=4, kept=("uid",))
+        assert {len(values) for values in found.values()} == {info.count}
+        np.testing.assert_array_equal(found["uid"].astype(np.int64), info.load_table()["uid"].view(np.int64))
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_a_preview_can_be_drawn_and_read_back(entry, preset, make, records, batch_of, tmp_path):
+    from matplotlib.image import imread
+
+    from zoo.data.formats.mrc import read_volume
+    from zoo.training.previews import write_preview
+
+    model, info = make(entry, preset), info_for(entry, records)
+    pictures = write_preview(tmp_path, 7, model.preview(batch_of(info)), info.voxel_size_angstrom)
+    assert pictures and all(imread(path).size for path in pictures.values())
+    for path in tmp_path.glob("*.mrc"):
+        volume, voxel = read_volume(path)
+        assert volume.shape == (info.box,) * 3 and voxel == pytest.approx(info.voxel_size_angstrom)
+
+
+@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
+def test_a_run_resumed_half_way_ends_with_the_same_bits(entry, preset, records, tmp_path):
+    from zoo.runs import checkpoint
+    from zoo.training.job import train
+    from zoo.training.settings import TrainSettings
+
+    info = info_for(entry, records)
+    small = {name: str(value).strip("()") for name, value in entry.config.smallest.items() if name != "box"}
+    length = "epochs" if entry.learns == "epochs" else "steps"
+    options = {"model": entry.name, "preset": preset, "data": info.path, "overrides": small, "batch_size": 4}
+    options |= {"strategy": "one", "sample_every": 0, "seed": 5}
+    states = []
+    for name, parts in (("once", [2]), ("twice", [1, 2])):
+        for i, part in enumerate(parts):
+            again = {"resume": tmp_path / name, "strategy": "one", length: part}
+            run, code = train(
+                TrainSettings(**again if i else {**options, "out": tmp_path / name, length: part})
+            )
+            assert code == 0
+        states.append(checkpoint.read(checkpoint.latest(run.checkpoints)))
+    for (name, value), again in zip(states[0].arrays.items(), states[1].arrays.values(), strict=True):
+        np.testing.assert_array_equal(value, again, err_msg=name)
+    assert run.model_file.is_file() and (run.export / "saved_model.pb").is_file()
+    if isinstance(keras.saving.load_model(run.model_file), EpochModel):
+        assert (run.path / "results" / "particles.star").is_file()

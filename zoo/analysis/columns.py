@@ -1,0 +1,37 @@
+"""Columns that a model found, written into a copy of the file that a data set was packed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.kinds import kind_of
+from zoo.errors import ZooError
+
+
+def write_columns(info, path: str | Path, columns: Mapping[str, np.ndarray]) -> str:
+    """Write the packed file with ``columns`` (values in record order) to ``path``; a line about it.
+
+    Rows keep their order in that file. Of subtomograms a second file has the columns of RELION 5. Where the
+    packed file is gone or has changed, the columns are written without its own, and the line says so.
+    """
+    path = Path(path)
+    try:
+        count = kind_of(info).write_columns(info, path, columns)
+    except ZooError as error:
+        _write_bare(path, info.load_table(), columns)
+        return f"{path}: poses without image names ({error})"
+    return f"{path}: poses and classes of {count} {info.kind}"
+
+
+def _write_bare(path: Path, order: dict[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> None:
+    import pandas as pd
+
+    from zoo.data.formats.star_blocks import write_star_blocks
+    from zoo.data.formats.star_write import as_text
+
+    rows = {"zooUid": order["uid"], "zooSourceRow": order["source_row"], **columns}
+    frame = pd.DataFrame({name: as_text(values) for name, values in rows.items()})
+    write_star_blocks(str(path), {"particles": frame}, {"version": "# version 30001"})

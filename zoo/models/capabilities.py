@@ -1,0 +1,127 @@
+"""What a model can do, as classes to inherit from: commands, server and reports ask ``isinstance``.
+
+A capability has one method, named by its ``verb``. What reads records takes a batch (a dict of arrays by
+feature name) and returns named arrays with one row for each record. ``model.endpoints()[verb]`` says which
+features the method reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class Capability:
+    """Base of all capabilities; ``verb`` names the method, the endpoint and the command."""
+
+    verb: ClassVar[str]
+
+
+class Encodes(Capability):
+    """Records → latent coordinates."""
+
+    verb = "encode"
+    latent_dim: int
+
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``z_mean`` and ``z_logvar``, each (b, d)."""
+        raise TypeError(f"{type(self).__name__} has no encode")
+
+
+class MakesMaps(Capability):
+    """Latent coordinates → density maps."""
+
+    verb = "density"
+
+    def density(self, z: Any) -> Any:
+        """Latents (b, d) → maps (b, n, n, n) in z, y, x."""
+        raise TypeError(f"{type(self).__name__} has no density")
+
+
+class Projects(Capability):
+    """Latent coordinates and poses → noise-free images."""
+
+    verb = "project"
+
+    def project(self, z: Any, euler_deg: Any, ctf: Any = None) -> Any:
+        """Latents (b, d), RELION angles (b, 3), CTFs (b, 9) → images (b, n, n, 1)."""
+        raise TypeError(f"{type(self).__name__} has no project")
+
+
+class Aligns(Capability):
+    """Records → poses and classes against what the model has learned."""
+
+    verb = "align"
+
+    def align(self, batch: Mapping[str, Any], prepared: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """``euler_deg`` (b, 3) and ``origin_angstrom`` (b, 2 or 3) as RELION's, ``class`` (b,) from 0,
+        ``posterior`` (b, k), ``score`` (b,)."""
+        raise TypeError(f"{type(self).__name__} has no align")
+
+
+class Classifies(Capability):
+    """Records → the probability of each class."""
+
+    verb = "classify"
+
+    def classify(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``probability`` (b, k)."""
+        raise TypeError(f"{type(self).__name__} has no classify")
+
+
+class Segments(Capability):
+    """Volumes → the probability of each class in every voxel."""
+
+    verb = "segment"
+
+    def segment(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``probability`` (b, z, y, x, k)."""
+        raise TypeError(f"{type(self).__name__} has no segment")
+
+
+class Generates(Capability):
+    """Noise → samples like the training data."""
+
+    verb = "generate"
+
+    def generate(self, *arguments: Any) -> Any:
+        """Samples; the endpoint says of what."""
+        raise TypeError(f"{type(self).__name__} has no generate")
+
+
+class Translates(Capability):
+    """Records of one kind → records of another, such as maps → subtomograms."""
+
+    verb = "translate"
+
+    def translate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The translated feature by its name."""
+        raise TypeError(f"{type(self).__name__} has no translate")
+
+
+class Scores(Capability):
+    """Records → one score each."""
+
+    verb = "score"
+
+    def score(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``score`` (b,)."""
+        raise TypeError(f"{type(self).__name__} has no score")
+
+
+CAPABILITIES: tuple[type[Capability], ...] = (
+    Encodes,
+    MakesMaps,
+    Projects,
+    Aligns,
+    Classifies,
+    Segments,
+    Generates,
+    Translates,
+    Scores,
+)
+
+
+def verbs_of(model: Any) -> list[str]:
+    """The verbs of all capabilities that ``model`` has."""
+    return [capability.verb for capability in CAPABILITIES if isinstance(model, capability)]

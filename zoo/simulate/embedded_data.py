@@ -1,0 +1,105 @@
+"""The data set that each kind of records has without any file: made by code on first use, then kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.data.info import INFO_NAME
+from zoo.errors import ZooError
+from zoo.simulate.classes import ClassMaps
+from zoo.simulate.embedded import (
+    EMBEDDED_CLASSES,
+    cache_folder,
+    embedded_classes,
+    embedded_dataset,
+    only_one,
+)
+
+_SUBTOMOGRAMS_VERSION = 1
+_CLASSES = (0, 2)  # core and core+A+B: of the three the pair that differs most
+_COUNT_PER_CLASS = 30
+_SNR = 0.1
+_SHIFT_MAX_VOXELS = 2.0
+
+
+@dataclass(frozen=True)
+class EmbeddedData:
+    """How the embedded set of a kind is made, and what hyperparameters ``suggested`` by it are.
+
+    ``make`` takes a box (None: its own) and the cache and gives the folder of records.
+    """
+
+    make: Callable[[int | None, str | os.PathLike | None], Path]
+    suggested: dict[str, Any] = field(default_factory=dict)
+
+
+def embedded(kind: str, box: int | None = None, cache_dir: str | os.PathLike | None = None) -> Path:
+    """Folder of packed records of a kind, simulated on first use; processes that ask at once wait.
+
+    The cache is `cache_dir`, the environment variable ZOO_CACHE, or ~/.cache/cryozoo. Raises ZooError for a
+    kind without an embedded set, a box that cannot be, and a cache that cannot be written.
+    """
+    if kind not in EMBEDDED:
+        raise ZooError(f"there are no embedded {kind}: name a folder made by zoo-pack with --data")
+    return EMBEDDED[kind].make(box, cache_dir)
+
+
+def suggested_settings(kind: str) -> dict[str, Any]:
+    """Hyperparameters that the embedded set of a kind suggests, as the number of its classes."""
+    return dict(EMBEDDED[kind].suggested) if kind in EMBEDDED else {}
+
+
+def embedded_subtomograms(
+    box: int | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    count_per_class: int = _COUNT_PER_CLASS,
+    snr: float = _SNR,
+    seed: int = 0,
+) -> Path:
+    """Folder of packed subtomograms of two synthetic assembly intermediates, core and core+A+B.
+
+    Each was imaged in a tilt series from -60 to 60 degrees with noise, in any orientation, shifted by up to
+    2 voxels. Beside the records lie `subtomograms/`: STAR, volumes, wedge and true maps.
+    """
+    from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+    from zoo.data.packing.shards import PackSettings
+    from zoo.simulate.subtomogram_settings import SubtomogramSettings
+    from zoo.simulate.subtomograms import simulate_subtomograms
+
+    box = 32 if box is None else box
+    parts = f"v{_SUBTOMOGRAMS_VERSION}-box{box}-n{count_per_class}-snr{snr:g}-seed{seed}"
+    folder = cache_folder(cache_dir) / f"embedded-subtomograms-{parts}"
+    records = folder / "records"
+    if (records / INFO_NAME).exists():
+        return records
+    three = embedded_classes(box)
+    classes = ClassMaps(
+        three.maps[list(_CLASSES)],
+        three.voxel_size_angstrom,
+        tuple(EMBEDDED_CLASSES[number] for number in _CLASSES),
+    )
+    settings = SubtomogramSettings(count_per_class, snr=snr, seed=seed, shift_max_voxels=_SHIFT_MAX_VOXELS)
+    with only_one(folder):
+        star = folder / "subtomograms" / "subtomograms.star"
+        if not star.exists():
+            simulate_subtomograms(classes, star.parent, settings, command="embedded_subtomograms")
+        packing = PackSettings(box=OWN_BOX, contrast=1, seed=seed, name="embedded")
+        pack_subtomograms(star, records, packing, processes=1, command="embedded_subtomograms")
+    return records
+
+
+def _particles(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
+    return (
+        embedded_dataset(cache_dir=cache_dir) if box is None else embedded_dataset(box, cache_dir=cache_dir)
+    )
+
+
+EMBEDDED = {
+    "particles": EmbeddedData(_particles),
+    "subtomograms": EmbeddedData(embedded_subtomograms, {"classes": len(_CLASSES)}),
+}
+"""The embedded set of each kind that has one."""

@@ -1,0 +1,98 @@
+"""What a finished run leaves under ``results/``: maps, FSC curves, and columns in the person's own file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from zoo.analysis.columns import write_columns
+from zoo.errors import ZooError
+from zoo.files import whole_file, whole_path
+from zoo.models.outcome import Results
+
+
+def write_results(results: Results, info, folder: str | Path) -> list[str]:
+    """Write ``folder``: NAME.mrc and its half maps, fsc.csv and .png, averages.cxc, particles.star (and with
+    the columns of RELION 5), and of simulated data truth.csv.
+
+    ``info`` is the DatasetInfo of the records that the columns belong to. particles.star has the columns of
+    the file that was packed besides those of ``results``. Returns what a person should be told, a line each.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    lines = []
+    paths = _write_maps(results, info.voxel_size_angstrom, folder)
+    if results.fsc:
+        write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder)
+    if paths:
+        (folder / "averages.cxc").write_text(chimerax_script(paths), encoding="utf-8")
+    if results.columns:
+        lines.append(write_columns(info, folder / "particles.star", results.columns))
+    lines += [f"{folder}: {line}" for line in results.lines]
+    return [*lines, *_compare(results, info, folder)]
+
+
+def _compare(results: Results, info, folder: Path) -> list[str]:
+    """Write truth.csv where something is known of the data; a line for each class."""
+    from zoo.analysis.class_truth import compare_classes, write_truth
+
+    if results.classes is None or not results.maps:
+        return []
+    maps = np.stack(list(results.maps.values()))
+    labels, source = info.load_table()["label"], info.source.get("path")
+    try:
+        truth = compare_classes(maps, results.classes, labels, source, info.voxel_size_angstrom)
+    except ZooError as error:
+        return [f"{folder}: not compared with the truth ({error})"]
+    if truth:
+        write_truth(truth, folder / "truth.csv")
+    return [each.line() for each in truth]
+
+
+def chimerax_script(maps: list[Path]) -> str:
+    """ChimeraX commands that show maps side by side."""
+    lines = [f"open {path.name}" for path in maps]
+    for number in range(1, len(maps) + 1):
+        lines.append(f"volume #{number} style surface step 1 sdLevel 3")
+    if len(maps) > 1:
+        lines.append(f"tile #1-{len(maps)}")
+    return "\n".join([*lines, "view", ""])
+
+
+def _write_maps(results: Results, voxel_size_angstrom: float, folder: Path) -> list[Path]:
+    from zoo.data.formats.mrc import write_volume
+
+    paths = []
+    for name, volume in results.maps.items():
+        paths.append(folder / f"{name}.mrc")
+        write_volume(paths[-1], volume, voxel_size_angstrom)
+    for name, halves in results.half_maps.items():
+        for half, volume in enumerate(halves, start=1):
+            write_volume(folder / f"{name}_half{half}.mrc", volume, voxel_size_angstrom)
+    return paths
+
+
+def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Path) -> None:
+    """FSC curves (s,) from shell 0 on, of a box of ``edge_angstrom``: fsc.csv and fsc.png."""
+    from matplotlib.figure import Figure
+
+    names, values = list(curves), np.stack(list(curves.values()))[:, 1:]
+    shells = np.arange(1, values.shape[1] + 1)
+    frequency = shells / edge_angstrom
+    with whole_file(folder / "fsc.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["shell", "frequency_per_angstrom", *names])
+        for shell, where, row in zip(shells, frequency, values.T, strict=True):
+            writer.writerow([shell, f"{where:.6g}", *(f"{value:.6g}" for value in row)])
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, curve in zip(names, values, strict=True):
+        axes.plot(frequency, curve, label=name.replace("_", " "))
+    axes.axhline(0.143, color="grey", linewidth=0.8)
+    axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC of the half sets", ylim=(-0.1, 1.02))
+    axes.legend()
+    with whole_path(folder / "fsc.png") as partial:
+        figure.savefig(partial, format="png", dpi=150)
