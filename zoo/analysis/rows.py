@@ -9,6 +9,8 @@ import numpy as np
 
 from zoo.errors import ZooError
 
+_SAME_SIZE = 0.01
+
 
 def apply_to_batches(
     apply: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]],
@@ -70,6 +72,13 @@ def require_fit(model, info) -> None:
         raise ZooError(
             f"{info.path}: {info.kind} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
+        )
+    ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
+    if ours > 0 and abs(theirs / ours - 1) > _SAME_SIZE:
+        raise ZooError(
+            f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} "
+            f"Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
+            "zoo-pack --pixel-size if the file is wrong"
         )
 
 
