@@ -222,21 +222,29 @@ def align(
 ) -> None:
     """Write the pose and class of every particle or subtomogram against what the run has learned."""
     from zoo.analysis.columns import write_columns
-    from zoo.analysis.rows import rows_of
+    from zoo.analysis.rows import pixel_size_note, rows_of
     from zoo.models.outcome import pose_columns
     from zoo.serving.open_model import open_data_of, open_model
     from zoo_tools._progress import image_progress
 
     model, info = open_model(folder, "align"), open_data_of(folder, data)
+    _note(pixel_size_note(model, info))
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)
     print(write_columns(info, out, pose_columns(found)))
 
 
+def _note(text: str) -> None:
+    if text:
+        print(f"note: {text}")
+
+
 def _encode(model, info, batch_size: int):
     from zoo.analysis.latent import encode_dataset
+    from zoo.analysis.rows import pixel_size_note
     from zoo_tools._progress import image_progress
 
+    _note(pixel_size_note(model, info))
     with image_progress("encoding") as show:
         return encode_dataset(model, info, batch_size, show)
 

@@ -1,10 +1,10 @@
-"""A model is applied to records of its own box and pixel size only."""
+"""A model is applied to records of its own box; another pixel size is told."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from zoo.analysis.rows import require_fit
+from zoo.analysis.rows import pixel_size_note, require_fit
 from zoo.errors import ZooError
 
 
@@ -15,12 +15,14 @@ def data(box=32, voxel=10.0):
 @pytest.mark.parametrize("voxel", [10.0, 10.05, 9.95])
 def test_the_same_box_and_pixel_size_fit(voxel):
     require_fit(data(), data(voxel=voxel))
+    assert pixel_size_note(data(), data(voxel=voxel)) == ""
 
 
 @pytest.mark.parametrize("voxel", [3.0, 9.5, 10.5, 20.0])
-def test_another_pixel_size_is_refused(voxel):
-    with pytest.raises(ZooError, match=rf"set: particles of {voxel:g} Å per pixel, .*trained on 10 Å"):
-        require_fit(data(), data(voxel=voxel))
+def test_another_pixel_size_is_told(voxel):
+    note = pixel_size_note(data(), data(voxel=voxel))
+    assert f"set: particles of {voxel:g} Å per pixel" in note and "trained on 10 Å" in note
+    assert f"{10 / voxel:.3g} times as large in pixels" in note
 
 
 def test_another_box_is_refused():

@@ -122,7 +122,7 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
 
     `model` is what `open_model` opens and encodes; `info` is a `zoo.data.info.DatasetInfo`;
     `progress(done, total)` is called after each batch.
-    Raises ZooError if box or pixel size differ or a latent is not finite.
+    Raises ZooError if the box differs or a latent is not finite.
     """
     columns = rows_of(model, "encode", info, batch_size, ("uid", "source_row", "label"), progress)
     if not np.isfinite(columns["z_mean"]).all():

@@ -43,7 +43,7 @@ def rows_of(
     """Columns of what an opened model's ``verb`` says of every record of ``info``, in record order.
 
     ``model`` is what `zoo.serving.open_model` opens; ``progress(done, total)`` is called after each batch.
-    Raises ZooError where the model cannot do it, or the records have another box or another pixel size.
+    Raises ZooError where the model cannot do it, or the records have another box.
     """
     from zoo.data.records.batches import sequential_batches
     from zoo.data.records.particle_pipeline import readable_errors
@@ -67,19 +67,25 @@ def rows_of(
 
 
 def require_fit(model, info) -> None:
-    """Raise ZooError where records are of another box or pixel size than a model was trained on."""
+    """Raise ZooError where records are of another box than a model was trained on."""
     if model.box != info.box:
         raise ZooError(
             f"{info.path}: {info.kind} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
         )
+
+
+def pixel_size_note(model, info) -> str:
+    """A line for a person where records have another pixel size than a model was trained on, else ""."""
     ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
-    if ours > 0 and abs(theirs / ours - 1) > _SAME_SIZE:
-        raise ZooError(
-            f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} "
-            f"Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
-            "zoo-pack --pixel-size if the file is wrong"
-        )
+    if not ours > 0 or abs(theirs / ours - 1) <= _SAME_SIZE:
+        return ""
+    return (
+        f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å: "
+        f"a particle is {ours / theirs:.3g} times as large in pixels, and what the model says of it means "
+        "little. "
+        f"Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if their file is wrong"
+    )
 
 
 def _with(batches, features, info) -> Iterator[dict[str, np.ndarray]]:
