@@ -23,11 +23,11 @@ def export(
 ) -> None:
     """Write DIR/1/, to be used with tf.saved_model.load, saved_model_cli or TensorFlow Serving."""
     from zoo.serving.export import describe_signatures, export_model, export_target
-    from zoo.serving.open_model import load_run_model
+    from zoo.serving.open_model import facts_of_run, load_run_model
 
     out = out or folder / "export"
     export_target(out, version, overwrite)
-    written = export_model(load_run_model(folder), out, version, overwrite)
+    written = export_model(load_run_model(folder), out, version, overwrite, trained_on=facts_of_run(folder))
     print(f"wrote {written}")
     print(describe_signatures(written))
 

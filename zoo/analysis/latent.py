@@ -124,7 +124,6 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
     `progress(done, total)` is called after each batch.
     Raises ZooError if box or pixel size differ or a latent is not finite.
     """
-    require_same_voxel_size(model, info)
     columns = rows_of(model, "encode", info, batch_size, ("uid", "source_row", "label"), progress)
     if not np.isfinite(columns["z_mean"]).all():
         row = int(np.flatnonzero(~np.isfinite(columns["z_mean"]).all(axis=1))[0])
@@ -134,17 +133,6 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
         )
     columns = {name: np.asarray(columns[name]).astype(dtype) for name, dtype in ARRAYS.items()}
     return Latents(**columns, source=source_path(info), model=model.name)
-
-
-def require_same_voxel_size(model, info) -> None:
-    """Raise ZooError where a model was trained on another pixel size than a data set has (over 1 %)."""
-    ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
-    if ours > 0 and abs(theirs / ours - 1) > 0.01:
-        raise ZooError(
-            f"{info.path}: images of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å, "
-            f"where a particle has another size; pack images of {ours:.4g} Å (rescale them first), or give "
-            "zoo-pack --pixel-size if the file is wrong"
-        )
 
 
 def source_path(info) -> str:

@@ -65,12 +65,33 @@ def rows_of(
 
 
 def require_fit(model, info) -> None:
-    """Raise ZooError where records are of another box or pixel size than a model was trained on."""
+    """Raise ZooError where records differ from what an opened model was trained on.
+
+    Box, pixel size (by more than 1 %), and, where the model says what it was trained on, kind and the way that
+    grey values were normalised: latents or poses of such records would mean nothing.
+    """
     if model.box != info.box:
         raise ZooError(
             f"{info.path}: {info.kind} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
         )
+    ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
+    if ours > 0 and abs(theirs / ours - 1) > 0.01:
+        raise ZooError(
+            f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å, "
+            f"where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
+            "zoo-pack --pixel-size if the file is wrong"
+        )
+    facts = model.trained_on
+    for name, found, option in (
+        ("kind", info.kind, ""),
+        ("normalisation", info.normalisation.get("method"), "; pack them again with --normalisation {}"),
+    ):
+        if name in facts and found is not None and facts[name] != found:
+            raise ZooError(
+                f"{info.path}: {name} {found}, but the model was trained on {facts[name]}"
+                + option.format(facts[name])
+            )
 
 
 def _with(batches, features, info) -> Iterator[dict[str, np.ndarray]]:

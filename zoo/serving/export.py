@@ -4,6 +4,7 @@ import errno
 import json
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -17,12 +18,19 @@ from zoo.serving.seeded import seeded
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
 
-def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then: str = "") -> Path:
+def export_model(
+    model,
+    out_dir,
+    version: int = 1,
+    overwrite: bool = False,
+    then: str = "",
+    trained_on: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
     ``endpoints()`` gives name → `zoo.models.endpoint.Endpoint`. Inputs of the role noise are drawn inside the
     signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the variables that the signatures
-    use are written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
+    use are written (no critic, no optimizer). ``trained_on`` says what its data were like. The folder appears whole or not at all. Returns its path.
 
     Raises ZooError if the version exists (unless `overwrite`), Keras does not run on TensorFlow, or it cannot
     be written (`then` says there how to go on).
@@ -37,7 +45,7 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then
     with whole_folder(target, "saved_model.pb", overwrite, then=then) as partial:
         endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
-        _write_metadata(model, endpoints, partial)
+        _write_metadata(model, endpoints, partial, dict(trained_on or {}))
     return target
 
 
@@ -81,7 +89,7 @@ def _write(endpoints: dict, folder: Path) -> None:
         raise OSError(number, str(error.message).strip().splitlines()[0]) from error
 
 
-def _write_metadata(model, endpoints: dict, folder: Path) -> None:
+def _write_metadata(model, endpoints: dict, folder: Path, trained_on: dict) -> None:
     import tensorflow as tf
 
     signatures = {
@@ -93,6 +101,7 @@ def _write_metadata(model, endpoints: dict, folder: Path) -> None:
         "config": keras.saving.serialize_keras_object(model)["config"],
         "latent_dim": int(model.latent_dim) if isinstance(model, Encodes) else 0,
         "verbs": verbs_of(model),
+        "trained_on": trained_on,
         "box": int(model.box),
         "voxel_size_angstrom": float(model.voxel_size_angstrom),
         "signatures": signatures,

@@ -39,11 +39,13 @@ def compiled(function):
 class RunModel:
     """A trained Keras model for use: what it can do runs as compiled graphs on NumPy arrays.
 
-    ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch.
+    ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch; ``trained_on`` says what is
+    known of its data (`facts_of`).
     """
 
-    def __init__(self, model, path=""):
+    def __init__(self, model, path="", trained_on=None):
         self.keras_model = model
+        self.trained_on = trained_on or {}
         self.path = path
         self.name = model.name
         self.box = int(model.box)
@@ -107,7 +109,7 @@ def open_model(place, *verbs: str):
         from zoo.serving.served import ServedModel
 
         return _able(ServedModel(saved), place, verbs)
-    return _able(RunModel(load_run_model(path), path), place, verbs)
+    return _able(RunModel(load_run_model(path), path, facts_of_run(path)), place, verbs)
 
 
 def _able(model, place, verbs):
@@ -157,6 +159,15 @@ def load_run_model(path) -> ZooModel:
             "with keras.saving.load_model; the zoo's commands ask a zoo.models.base.ZooModel"
         )
     return model
+
+
+def facts_of_run(path) -> dict:
+    """What the records of a run were like, of what decides whether others mean the same to its model."""
+    from zoo.runs.run_folder import RunFolder
+
+    data = RunFolder.open(path).config.get("data", {})
+    first = next(iter(data["roles"].values())) if "roles" in data else data
+    return {name: first[name] for name in ("kind", "normalisation") if first.get(name) is not None}
 
 
 def require_verbs(model, place, *verbs: str) -> None:

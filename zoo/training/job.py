@@ -220,6 +220,8 @@ def _export(model, run: RunFolder, progress: Progress) -> None:
         progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
         return
     from zoo.serving.export import export_model
+    from zoo.serving.open_model import facts_of_run
 
     then = f"finish with: zoo-train --resume {run.path}"
-    export_model(model, run.path / "export", overwrite=True, then=then)
+    facts = facts_of_run(run.path)
+    export_model(model, run.path / "export", overwrite=True, then=then, trained_on=facts)
