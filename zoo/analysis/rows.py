@@ -67,8 +67,8 @@ def rows_of(
 def require_fit(model, info) -> None:
     """Raise ZooError where records differ from what an opened model was trained on.
 
-    Box, pixel size (by more than 1 %), and, where the model says what it was trained on, kind and the way that
-    grey values were normalised: latents or poses of such records would mean nothing.
+    Box, pixel size (by more than 1 %), and, where the model says what it was trained on, kind and the way
+    that grey values were normalised: latents or poses of such records would mean nothing.
     """
     if model.box != info.box:
         raise ZooError(
@@ -78,8 +78,8 @@ def require_fit(model, info) -> None:
     ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
     if ours > 0 and abs(theirs / ours - 1) > 0.01:
         raise ZooError(
-            f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å, "
-            f"where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
+            f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on "
+            f"{ours:.4g} Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
             "zoo-pack --pixel-size if the file is wrong"
         )
     facts = model.trained_on

@@ -48,7 +48,6 @@ def describe(info, path: str | Path | None) -> dict[str, Any]:
         "source": "embedded" if path is None else "folder",
         "kind": info.kind,
         "path": str(Path(info.path).absolute()),
-        "kind": info.kind,
         "normalisation": info.normalisation.get("method"),
         "contrast_sign": info.contrast_sign,
         "count": info.count,

@@ -30,7 +30,8 @@ def export_model(
 
     ``endpoints()`` gives name → `zoo.models.endpoint.Endpoint`. Inputs of the role noise are drawn inside the
     signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the variables that the signatures
-    use are written (no critic, no optimizer). ``trained_on`` says what its data were like. The folder appears whole or not at all. Returns its path.
+    use are written (no critic, no optimizer). ``trained_on`` says what its data were like. The folder appears
+    whole or not at all. Returns its path.
 
     Raises ZooError if the version exists (unless `overwrite`), Keras does not run on TensorFlow, or it cannot
     be written (`then` says there how to go on).
