@@ -18,6 +18,8 @@ from zoo.models.gradient_model import GradientModel
 from zoo.models.supervised import SupervisedModel
 from zoo.registry import get_entry
 
+# Weights that no loss can move: the last bias of a Wasserstein critic cancels between real and fake.
+INERT = {"vaegan3d": {"score/bias"}}
 WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
 ENTRIES = [get_entry(name) for name in zoo.list_models()]
 PRESETS = [
@@ -94,7 +96,7 @@ def test_two_steps_are_finite_and_move_every_weight(entry, preset, make, records
     trained = {id(v) for v in model.trainable_variables}
     names = [f"{i} {v.path}" for i, v in enumerate(model.weights) if id(v) in trained]
     still = [name for name in names if np.array_equal(before[name], after[name])]
-    assert not still
+    assert {name.split(" ", 1)[1] for name in still} <= INERT.get(entry.name, set())
     assert all(np.isfinite(value).all() for value in after.values())
     assert engine.step_index == 2
 
