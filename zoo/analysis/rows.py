@@ -79,8 +79,8 @@ def require_fit(model, info) -> None:
     if ours > 0 and abs(theirs / ours - 1) > 0.01:
         raise ZooError(
             f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on "
-            f"{ours:.4g} Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them first), or give "
-            "zoo-pack --pixel-size if the file is wrong"
+            f"{ours:.4g} Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them "
+            "first), or give zoo-pack --pixel-size if the file is wrong"
         )
     facts = model.trained_on
     for name, found, option in (
