@@ -25,6 +25,10 @@ SourceFile = Annotated[
     Path | None,
     typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
 ]
+Stacks = Annotated[
+    Path | None,
+    typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images encoded at once.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
@@ -46,18 +50,23 @@ def encode(
         bool, typer.Option("--cluster", help="Also cluster (UMAP, HDBSCAN): column zooCluster.")
     ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
     batch_size: BatchSize = 128,
 ) -> None:
     """Write the latent coordinates of every particle."""
     from zoo.analysis.cluster import cluster_latents
     from zoo.analysis.cluster_report import save_clusters
     from zoo.analysis.latent import check_npz_name
-    from zoo.analysis.selection import latent_columns, open_source, write_selection
+    from zoo.analysis.selection import check_output, check_place, latent_columns, open_source, write_selection
     from zoo.serving.open_model import open_data_of, open_model
 
     check_npz_name(out)
-    model, info = open_model(folder, "encode"), open_data_of(folder, data)
-    table = open_source(info, source) if star else None
+    check_place(out)
+    info = open_data_of(folder, data)
+    table = open_source(info, source, stacks) if star else None
+    if star:
+        check_output(star, table)
+    model = open_model(folder, "encode")
     latents = _encode(model, info, batch_size)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
     if found:
@@ -70,6 +79,7 @@ def encode(
             table, latents.source_row, star, latent_columns(latents.z_mean, found and found.cluster)
         )
         print(f"wrote {star}")
+        _tell_left_behind(table, star)
 
 
 @app.command()
@@ -106,6 +116,7 @@ def cluster(
         bool, typer.Option("--no-selections", help="Write no particle files per cluster.")
     ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
     batch_size: BatchSize = 128,
     overwrite: Overwrite = False,
 ) -> None:
@@ -130,7 +141,7 @@ def cluster(
     with whole_folder(out, CLUSTERS, overwrite) as partial:
         info = open_data_of(folder, data)
         settings.check(info.count)
-        table = None if no_selections else open_source(info, source)
+        table = None if no_selections else open_source(info, source, stacks)
         model = open_model(folder, "encode", "density")
         truths = truth or truth_folder(source or info.source.get("path"))
         truths = (
@@ -191,24 +202,56 @@ def maps(
 
 @app.command()
 def select(
-    clusters: Annotated[
-        Path, typer.Argument(metavar="CLUSTERS", help="Folder of zoo-infer cluster, or its clusters.npz.")
-    ],
-    keep: Annotated[
-        str, typer.Option("--keep", metavar="0,2", help="Clusters to keep (-1: the unassigned).")
+    particles: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PARTICLES",
+            help="Folder of zoo-infer cluster, latents .npz, data set of zoo-pack, or a .star or .cs file.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Selected particles, .star or .cs.")],
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="0,2", help="Clusters to keep (-1: the unassigned).")
+    ] = None,
+    uids: Annotated[
+        Path | None,
+        typer.Option("--uids", metavar="FILE", help="Particles of these uids, one a line or .npy."),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", metavar="FILE", help="These rows of the file, from 0, one a line or .npy."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="'COLUMN > 1'", help="Range of any column (several allowed: all hold)."
+        ),
+    ] = None,
+    complement: Annotated[
+        bool, typer.Option("--complement", help="All particles but those that were chosen.")
+    ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
 ) -> None:
-    """Write the particles of some clusters back as the file that they came from."""
-    from zoo.analysis.cluster_report import keep_clusters, load_clusters, parse_clusters
-    from zoo.analysis.selection import read_source, write_selection
+    """Write some of the particles or subtomograms back as the file that they came from."""
+    from zoo.analysis.choose_rows import choose, open_particles
+    from zoo.analysis.cluster_report import parse_clusters
+    from zoo.analysis.selection import check_output
 
-    latents, cluster = load_clusters(clusters)
-    rows = keep_clusters(cluster, parse_clusters(keep), clusters)
-    table = read_source(source or latents.source, latents.uid, latents.source_row)
-    count = write_selection(table, latents.source_row[rows], out, {"zooCluster": cluster[rows]})
-    print(f"wrote {out}: {count:,} of {len(table):,} particles")
+    clusters = None if keep is None else parse_clusters(keep)
+    found = open_particles(particles, out, source, stacks)
+    check_output(out, found.table)
+    count = found.write(choose(found, clusters, uids, rows, where or (), complement), out)
+    print(f"wrote {out}: {count:,} of {len(found):,} {found.table.kind}")
+    _tell_left_behind(found.table, out)
+
+
+def _tell_left_behind(table, path: Path) -> None:
+    from zoo.data.particles import columns_left_behind
+
+    lost = columns_left_behind(table, path)
+    if lost:
+        print(f"note: columns of {table.source.path} that {path.suffix} has no place for: {', '.join(lost)}")
 
 
 @app.command()

@@ -49,7 +49,14 @@ def pack(
         Path | None, typer.Option(help="Cut boxes of --box voxels from this one, at the places in PARTICLES.")
     ] = None,
     coordinates: Annotated[
-        Path | None, typer.Option(help="Places in --tomogram (.star, .csv), where PARTICLES is left out.")
+        Path | None,
+        typer.Option(help="Places in --tomogram (STAR, CSV, text, copick), where PARTICLES is left out."),
+    ] = None,
+    tomogram_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How PARTICLES names --tomogram, where that differs.")
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where stacks, volumes or tomogram lie now, if moved.")
     ] = None,
     outside: Annotated[
         str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
@@ -146,12 +153,20 @@ def pack(
                 tilt_range_deg=tilt_range,
                 outside=outside,
                 tilt_convention=tilt_convention,
+                tomogram_name=tomogram_name,
+                stacks=None if stacks is None else str(stacks),
             )
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:
             names = [str(path) for path in passthrough or []] or None
             result = pack_particles(
-                particles, out, settings, passthrough=names, notes=notes.append, **common
+                particles,
+                out,
+                settings,
+                passthrough=names,
+                stacks=None if stacks is None else str(stacks),
+                notes=notes.append,
+                **common,
             )
     for note in notes:
         print(f"note: {note}")

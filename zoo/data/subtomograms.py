@@ -12,7 +12,7 @@ from zoo.data.formats.mrc import read_header
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
-from zoo.input_files import existing_file
+from zoo.input_files import existing_file, resolve_images
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16
@@ -47,30 +47,51 @@ def read_subtomograms(
     pixel_size_angstrom: float | None = None,
     wedge: str | os.PathLike | None = None,
     tilt_range_deg: tuple[float, float] | None = None,
+    tomogram_name: str | None = None,
+    stacks: str | os.PathLike | None = None,
 ) -> SubtomogramTable:
     """Subtomograms of a STAR file or a folder of MRC/EM files; with ``tomogram`` the places in it.
 
-    ``source`` is then a STAR file or a CSV with columns x, y, z (voxels, 0-based). ``wedge`` (a mask file)
-    and ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured
-    everywhere. ``pixel_size_angstrom`` overrides what the files say. Raises ZooError with file, row, what
-    was found and what was expected.
+    ``source`` is then STAR, text with columns x, y, z (voxels, 0-based) or copick's JSON
+    (`read_coordinates`); ``tomogram_name`` is how it names this tomogram. ``wedge`` (a mask file) and
+    ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured everywhere.
+    ``pixel_size_angstrom`` overrides what the files say; ``stacks`` is the folder that volumes
+    or tomogram have moved to. What was given is kept in ``table.source.options``. Raises ZooError with file,
+    row, what was found and what was expected.
     """
     source = os.path.abspath(os.fspath(source))
+    stacks = None if stacks is None else os.path.abspath(stacks)
+    if tomogram is None and tomogram_name is not None:
+        raise ZooError(
+            f"--tomogram-name {tomogram_name}: is how a list of places names --tomogram; give that"
+        )
     if tomogram is not None:
         from zoo.data.formats.coordinates import read_coordinates
 
-        table = read_coordinates(source, existing_file(tomogram), pixel_size_angstrom)
+        if stacks is not None:
+            tomogram = resolve_images([os.fspath(tomogram)], os.getcwd(), moved_to=stacks)[0][0]
+        tomogram = existing_file(tomogram)
+        table = read_coordinates(source, tomogram, pixel_size_angstrom, tomogram_name)
     elif os.path.isdir(source):
         table = _read_folder(source)
     else:
         from zoo.data.formats.subtomogram_star import read_subtomogram_star
 
-        table = read_subtomogram_star(existing_file(source))
+        table = read_subtomogram_star(existing_file(source), stacks, pixel_size_angstrom)
     if pixel_size_angstrom is not None:
         if not 0 < pixel_size_angstrom <= 10_000:
             raise ZooError(f"pixel size {pixel_size_angstrom:g} Å given, expected more than 0, at most 10000")
         table.pixel_size_angstrom = np.full(len(table), float(pixel_size_angstrom))
     _set_wedge(table, wedge, tilt_range_deg)
+    given = {
+        "tomogram": tomogram,
+        "pixel_size_angstrom": None if pixel_size_angstrom is None else float(pixel_size_angstrom),
+        "wedge": None if wedge is None else os.path.abspath(wedge),
+        "tilt_range_deg": None if tilt_range_deg is None else [float(tilt) for tilt in tilt_range_deg],
+        "tomogram_name": tomogram_name,
+        "stacks": stacks,
+    }
+    table.source.options = {name: value for name, value in given.items() if value is not None}
     return table
 
 

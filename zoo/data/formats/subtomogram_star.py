@@ -22,11 +22,15 @@ EXPORT_3D = (
 )
 
 
-def read_subtomogram_star(path: str) -> SubtomogramTable:
+def read_subtomogram_star(
+    path: str, moved_to: str | None = None, pixel_size_angstrom: float | None = None
+) -> SubtomogramTable:
     """Read a STAR file whose rlnImageName are volumes, with rlnCtfImage and poses where it has them.
 
     RELION 3.1 names (``x.mrc``) and the tomo columns of RELION 4 and 5; particle columns win over the optics
-    table. Raises ZooError naming the row for values that make no sense, and for 2D stacks.
+    table. ``moved_to`` is the folder that the volumes lie in now, where they have moved;
+    ``pixel_size_angstrom`` is taken instead of the file's, also for origins in pixels. Raises ZooError naming
+    the row for values that make no sense, and for 2D stacks.
     """
     path = os.path.abspath(path)
     blocks, comments = read_star_blocks(path)
@@ -35,8 +39,8 @@ def read_subtomogram_star(path: str) -> SubtomogramTable:
     refuse_stacks(path, blocks, reader)
     names = _file_names(reader, "rlnImageName")
     count = len(names)
-    paths, stack_names, root, index = _resolve(names, path, comments)
-    size = pixel_size(reader)
+    paths, stack_names, root, index = _resolve(names, path, comments, moved_to)
+    size = pixel_size(reader, pixel_size_angstrom)
     columns = {
         "stack_index": index,
         "row_in_stack": np.zeros(count, np.int64),
@@ -46,15 +50,22 @@ def read_subtomogram_star(path: str) -> SubtomogramTable:
         **ctf_columns(reader),
         **label_columns(reader),
     }
-    wedge_paths: list[str] = []
-    if reader.has("rlnCtfImage"):
-        wedge_paths, _, _, columns["wedge_index"] = _resolve(
-            _file_names(reader, "rlnCtfImage"), path, comments
-        )
+    wedge_paths, wedge = wedge_files(reader, path, comments, moved_to)
+    columns |= wedge
     source = Source("star", path, blocks, name, root, comments=comments)
     source.ctf_state, source.notes = ctf_state(reader), optics_notes(reader)
     premultiplied = source.ctf_state is not None and bool((source.ctf_state == PREMULTIPLIED).all())
     return SubtomogramTable(paths, columns, source, stack_names, wedge_paths, premultiplied)
+
+
+def wedge_files(
+    reader: StarColumns, path: str, comments: dict, moved_to: str | None = None
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Paths of the CTF volumes and ``wedge_index`` of the rows; both empty where the file names none."""
+    if not reader.has("rlnCtfImage"):
+        return [], {}
+    paths, _, _, index = _resolve(_file_names(reader, "rlnCtfImage"), path, comments, moved_to)
+    return paths, {"wedge_index": index}
 
 
 def volume_block(path: str, blocks: dict) -> str:
@@ -145,9 +156,10 @@ def _file_names(reader: StarColumns, column: str) -> list[str]:
     return names
 
 
-def _resolve(names: list[str], path: str, comments: dict):
+def _resolve(names: list[str], path: str, comments: dict, moved_to: str | None):
     """Absolute paths and names of the distinct files, the folder they start from, each row's file."""
     index, distinct = pd.factorize(np.asarray(names, dtype=object))
     distinct = [str(name) for name in distinct]
-    paths, root = resolve_images(distinct, os.path.dirname(path), comments.get("image_root", ""))
+    root = comments.get("image_root", "")
+    paths, root = resolve_images(distinct, os.path.dirname(path), root, moved_to)
     return paths, distinct, root, index

@@ -33,6 +33,8 @@ class VolumeOptions:
     ``outside`` is "refuse", "drop" or "clip". ``wedge`` is a mask file, ``tilt_range_deg`` the least and
     largest tilt; both override what the source says of each particle. ``tilt_convention`` is the sign of the
     tilts given: "relion" (a tilt of t degrees measures kz = -kx tan t) or "imod" (the other sign).
+    ``tomogram_name`` is how the source names the tomogram, ``stacks`` the folder that volumes or tomogram
+    have moved to.
     """
 
     tomogram: str | None = None
@@ -40,6 +42,8 @@ class VolumeOptions:
     tilt_range_deg: tuple[float, float] | None = None
     outside: str = "refuse"
     tilt_convention: str = "relion"
+    tomogram_name: str | None = None
+    stacks: str | None = None
 
 
 def pack_subtomograms(
@@ -67,7 +71,13 @@ def pack_subtomograms(
         raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
     tilts = _in_our_sign(options)
     table = read_subtomograms(
-        source, options.tomogram, settings.pixel_size_angstrom, options.wedge, tilts
+        source,
+        options.tomogram,
+        settings.pixel_size_angstrom,
+        options.wedge,
+        tilts,
+        options.tomogram_name,
+        options.stacks,
     )
     if settings.limit is not None:
         table = table.select(slice(settings.limit))

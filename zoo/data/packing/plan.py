@@ -65,7 +65,7 @@ class PackPlan:
         part = copy.copy(reader)
         part.table = self.table.select(rows)
         if part.table.source is not None:  # its blocks are large and workers only name the file
-            part.table.source = replace(part.table.source, blocks={})
+            part.table.source = replace(part.table.source, blocks={}, place_offset_angstrom=None)
         return part
 
     def packed_table(self) -> ParticleTable:
@@ -212,6 +212,8 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         "path": source.path if source else reader.headers[min(reader.headers)].path,
         "format": source.format if source else "mrc",
         "stacks": len(reader.headers),
+        # with these read_particles or read_subtomograms give the same table again
+        "options": dict(source.options) if source else {},
         "checksum": f"sha256-sampled:{digest.hexdigest()}",
     }
 

@@ -25,6 +25,9 @@ def parse_records(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tens
         is_mask = info.wedge == "mask"
         batch["wedge"] = _mask(parsed["wedge"], n) if is_mask else _mask_of_tilts(parsed["tilt_range_deg"], n)
         batch["index"] = parsed["index"]
+        # half sets stand in table.npz alone: a person may draw them anew
+        subsets = tf.constant(info.load_table()["random_subset"], tf.int32)
+        batch["random_subset"] = tf.gather(subsets, parsed["index"])
     if info.voxel_labels:
         labels = tf.io.decode_raw(parsed[VOXEL_LABELS], tf.int8)
         batch[VOXEL_LABELS] = tf.reshape(tf.cast(labels, tf.int32), [-1, n, n, n])
