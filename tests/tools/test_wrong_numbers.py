@@ -121,9 +121,9 @@ KILLED = [
 
 
 def files(folder):
-    """Every file under a folder with its bytes, but what names the moment."""
+    """Every file under a folder with its bytes, but what names the moment (the header of an MRC file does)."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): path.read_bytes()[1024 if ".mrc" in path.suffix else 0 :]
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in ("info.json", "simulation.json")
     }
