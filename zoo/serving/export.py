@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -86,8 +87,9 @@ def _write(endpoints: dict, folder: Path) -> None:
             tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
             tf.errors.OUT_OF_RANGE: errno.EFBIG,
             tf.errors.PERMISSION_DENIED: errno.EACCES,
-        }.get(error.error_code, errno.EIO)
-        raise OSError(number, str(error.message).strip().splitlines()[0]) from error
+        }.get(error.error_code)
+        words = os.strerror(number) if number else str(error.message).strip().splitlines()[0]
+        raise OSError(number or errno.EIO, words) from error
 
 
 def _write_metadata(model, endpoints: dict, folder: Path, trained_on: dict) -> None:
