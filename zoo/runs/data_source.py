@@ -17,7 +17,8 @@ def open_data(path: str | Path | None, box: int | None, kind: str | None = None,
     """DatasetInfo of packed records, or of the embedded data of a kind (made on first use) for None.
 
     ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any),
-    ``model`` its name for a person. Raises ZooError where ``path`` is no packed data set, of another kind, or has another box.
+    ``model`` its name for a person. Raises ZooError where ``path`` is no packed data set, of another kind,
+    or has another box.
     """
     from zoo.data.info import DatasetInfo
 
