@@ -78,7 +78,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     hyperparameters = {**entry.presets[preset], **overrides}
     folders = inputs.by_role(entry.takes, settings.data, settings.model)
     wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
-    opened = inputs.open_inputs(folders, entry.takes, wanted_box)
+    opened = inputs.open_inputs(folders, entry.takes, wanted_box, settings.model)
     info = opened.first
     suggested = {
         name: value
