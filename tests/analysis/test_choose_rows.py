@@ -14,7 +14,17 @@ from zoo.data.particles import read_particles, write_particles
 from zoo.data.reopen import SourceRecord
 from zoo.errors import ZooError
 
-OPTICS = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnVoltage\n_rlnImagePixelSize\n1 300 2.0\n2 200 2.0\n"
+OPTICS = """data_optics
+
+loop_
+_rlnOpticsGroup
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+1 300 2.7 0.1 2.0
+2 200 2.7 0.1 2.0
+"""
 HEAD = "\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n_rlnDefocusU\n_rlnGroupName\n"
 HEAD += "_rlnClassNumber\n"
 DEFOCUS = (10000, 20000, 12000, "nan", 15000, 30000)
@@ -81,8 +91,9 @@ def test_each_way_to_choose(latents, tmp_path):
 def test_from_the_file_itself_and_from_a_packed_set(star, tmp_path):
     out = tmp_path / "out.star"
     assert rows_of(star, out, where=["rlnClassNumber == 2"]) == [3, 4, 5]
-    pack_particles(star, tmp_path / "packed", PackSettings(box=8, contrast=1, limit=4), processes=1)
-    assert rows_of(tmp_path / "packed", out, where=["rlnClassNumber == 2"], complement=True) == [0, 1, 2]
+    pack_particles(star, tmp_path / "packed", PackSettings(box=8, contrast=1, limit=3), processes=1)
+    assert rows_of(tmp_path / "packed", out, where=["rlnDefocusU > 11000"]) == [1, 2]
+    assert rows_of(tmp_path / "packed", out, where=["rlnDefocusU > 11000"], complement=True) == [0]
     table = read_particles(star)
     write_particles(table, tmp_path / "b.cs")
     found = open_particles(tmp_path / "b.cs", tmp_path / "c.cs")

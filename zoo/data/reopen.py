@@ -42,9 +42,7 @@ class SourceRecord:
         """The record in info.json; of data packed before options were kept, what can be known."""
         options = info.source.get("options")
         if options is None and info.source.get("format") in ("star", "cs", "mrc"):
-            places = (
-                info.kind == "subtomograms" and np.isfinite(info.load_table()["coordinate_x_voxel"]).any()
-            )
+            places = np.isfinite(info.load_table().get("coordinate_x_voxel", np.nan)).any()
             if not places and not any(
                 word in info.command for word in ("--passthrough", "--wedge", "--tilt")
             ):
