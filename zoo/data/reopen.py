@@ -91,7 +91,7 @@ class SourceRecord:
             raise ZooError(
                 f"{place}: packed with {unknown[0]}, which this version does not know; use a newer one"
             )
-        for name in ("passthrough", "wedge"):
+        for name in ("passthrough", "wedge", "tomograms"):
             if name in options:
                 options[name] = _beside(options[name], self.path, place)
         return reader(place, **options)

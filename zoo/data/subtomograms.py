@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.formats.mrc import read_header
+from zoo.data.formats.tomograms_star import is_optimisation_set, read_optimisation_set
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
@@ -26,7 +27,7 @@ _VOLUME_COLUMNS = re.compile(
 def holds_subtomograms(path: str | os.PathLike) -> bool:
     """Whether ``path`` is a folder of volumes, or a STAR file of subtomograms or of places in a tomogram.
 
-    Looks at the start of the file only. 2D tilt stacks count: reading them says what is wrong.
+    Looks at the start of the file only. 2D tilt stacks count, and so do optimisation sets of RELION 5.
     """
     path = Path(path)
     if path.is_dir():
@@ -38,6 +39,8 @@ def holds_subtomograms(path: str | os.PathLike) -> bool:
     if b"data_" not in head or b"\0" in head:
         return False
     lines = re.sub(rb"^\s*_", b"", head, flags=re.MULTILINE)
+    if is_optimisation_set(path):
+        return True
     return bool(_VOLUME_COLUMNS.search(lines)) or _stated_dimension(lines) == b"3"
 
 
@@ -49,6 +52,7 @@ def read_subtomograms(
     tilt_range_deg: tuple[float, float] | None = None,
     tomogram_name: str | None = None,
     stacks: str | os.PathLike | None = None,
+    tomograms: str | os.PathLike | None = None,
 ) -> SubtomogramTable:
     """Subtomograms of a STAR file or a folder of MRC/EM files; with ``tomogram`` the places in it.
 
@@ -56,8 +60,9 @@ def read_subtomograms(
     (`read_coordinates`); ``tomogram_name`` is how it names this tomogram. ``wedge`` (a mask file) and
     ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured everywhere.
     ``pixel_size_angstrom`` overrides what the files say; ``stacks`` is the folder that volumes
-    or tomogram have moved to. What was given is kept in ``table.source.options``. Raises ZooError with file,
-    row, what was found and what was expected.
+    or tomogram have moved to. Of 2D tilt stacks ``tomograms`` (tomograms.star) describes the tilts; it is
+    found beside the file, or ``source`` is an optimisation_set.star. What was given is kept in
+    ``table.source.options``. Raises ZooError with file, row, what was found and what was expected.
     """
     source = os.path.abspath(os.fspath(source))
     stacks = None if stacks is None else os.path.abspath(stacks)
@@ -65,6 +70,11 @@ def read_subtomograms(
         raise ZooError(
             f"--tomogram-name {tomogram_name}: is how a list of places names --tomogram; give that"
         )
+    if is_optimisation_set(source):
+        source, named = read_optimisation_set(source)
+        tomograms = named if tomograms is None else tomograms
+    if tomograms is not None and (tomogram is not None or os.path.isdir(source)):
+        raise ZooError(f"{source}: --tomograms is only for STAR files of 2D tilt stacks; leave it out")
     if tomogram is not None:
         from zoo.data.formats.coordinates import read_coordinates
 
@@ -77,7 +87,8 @@ def read_subtomograms(
     else:
         from zoo.data.formats.subtomogram_star import read_subtomogram_star
 
-        table = read_subtomogram_star(existing_file(source), stacks, pixel_size_angstrom)
+        given = None if tomograms is None else os.path.abspath(tomograms)
+        table = read_subtomogram_star(existing_file(source), stacks, pixel_size_angstrom, given)
     if pixel_size_angstrom is not None:
         if not 0 < pixel_size_angstrom <= 10_000:
             raise ZooError(f"pixel size {pixel_size_angstrom:g} Å given, expected more than 0, at most 10000")
@@ -90,6 +101,7 @@ def read_subtomograms(
         "tilt_range_deg": None if tilt_range_deg is None else [float(tilt) for tilt in tilt_range_deg],
         "tomogram_name": tomogram_name,
         "stacks": stacks,
+        "tomograms": None if table.tilts is None else table.tilts.files[0],
     }
     table.source.options = {name: value for name, value in given.items() if value is not None}
     return table
@@ -152,6 +164,11 @@ def _set_wedge(table, wedge, tilt_range_deg) -> None:
     count = len(table)
     if wedge is not None and tilt_range_deg is not None:
         raise ZooError("--wedge and --tilt-range both given: they say the same thing; give one")
+    if table.tilts is not None and (wedge is not None or tilt_range_deg is not None):
+        raise ZooError(
+            f"{table.source.path}: --wedge and --tilt-range are not for 2D tilt stacks, whose tilts are "
+            "known; leave them out"
+        )
     if wedge is not None:
         table.wedge_paths, table.wedge_index = [existing_file(wedge)], np.zeros(count, np.int32)
     if tilt_range_deg is not None:

@@ -69,7 +69,7 @@ def write_subtomograms(
     for name, values in extra.items():
         particles[name] = as_text(values)
     blocks[target] = particles
-    if relion5:
+    if relion5 and table.tilts is None:  # a file of 2D tilt stacks has all of it
         blocks = _for_relion5(table, blocks, target)
         comments["version"] = "# version 50001"
     write_star_blocks(path, blocks, comments)

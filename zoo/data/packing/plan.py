@@ -201,6 +201,9 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())
         files += table.wedge_paths
+        tilts = table.tilts
+        for path in () if tilts is None else tilts.files:
+            digest.update(Path(path).read_bytes())
     for path in files:
         size = os.path.getsize(path)
         digest.update(f"{os.path.basename(path)} {size}".encode())
