@@ -1,6 +1,6 @@
 """Compares mypy's errors in each part of zoo with the recorded numbers, which may only fall.
 
-``python .ci/type_errors.py`` prints what rose, with mypy's lines, and leaves with 1; ``--write`` records lower
+``python .ci/type_errors.py`` prints what rose and leaves with 1; ``--write`` records lower
 numbers. A part that is not recorded may have none.
 """
 
@@ -43,7 +43,7 @@ def risen(found: dict[str, list[str]], allowed: dict[str, int]) -> list[str]:
     lines = []
     for part, errors in sorted(found.items()):
         if len(errors) > allowed.get(part, 0):
-            lines += [*errors, f"{part}: {len(errors)} type errors, at most {allowed.get(part, 0)} are allowed"]
+            lines += [*errors, f"{part}: {len(errors)} type errors, at most {allowed.get(part, 0)} allowed"]
     return lines
 
 

@@ -355,3 +355,43 @@ def test_two_dimensional_stacks_are_named_for_what_they_are(folder):
 
 def test_subtomograms_read_as_particles_say_so(folder):
     refuses(lambda: read_particles(folder / "good.star"), "particles of a tomogram")
+
+
+ZEROS = """data_particles
+
+loop_
+_rlnImageName
+_rlnOpticsGroup
+_rlnOriginXAngst
+_rlnOriginZAngst
+_rlnCoordinateZ
+1@s.mrcs 1 4 0 0
+2@s.mrcs 1 4 0 0
+"""
+GROUPS = """
+data_optics
+
+loop_
+_rlnOpticsGroupName
+_rlnOpticsGroup
+_rlnImagePixelSize
+_rlnImageDimensionality
+"group one" 1 4.0 {dimension}
+"""
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("rows", [1, 4000])
+def test_the_stated_dimension_decides_not_a_column_of_zeros(tmp_path, behind, rows):
+    write_stack(tmp_path / "s.mrcs", np.zeros((2, 8, 8)), 4.0)
+    text = ZEROS + "2@s.mrcs 1 4 0 0\n" * rows
+    for dimension, volumes in ((2, False), (3, True)):
+        groups = GROUPS.format(dimension=dimension)
+        (tmp_path / "p.star").write_text(text + groups if behind else groups + "\n" + text)
+        assert holds_subtomograms(tmp_path / "p.star") == volumes
+    (tmp_path / "p.star").write_text(text + GROUPS.format(dimension=2))
+    assert len(read_particles(tmp_path / "p.star")) == rows + 2
+    (tmp_path / "p.star").write_text(text)  # RELION 3.0 states none: the images say it
+    assert not holds_subtomograms(tmp_path / "p.star")
+    (tmp_path / "p.star").write_text(text.replace("1@s.mrcs", "a.mrc").replace("2@s.mrcs", "b.mrc"))
+    assert holds_subtomograms(tmp_path / "p.star")

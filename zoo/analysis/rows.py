@@ -9,6 +9,8 @@ import numpy as np
 
 from zoo.errors import ZooError
 
+_SAME_SIZE = 0.01
+
 
 def apply_to_batches(
     apply: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]],
@@ -76,7 +78,7 @@ def require_fit(model, info) -> None:
             f"pack them again with --box {model.box}"
         )
     ours, theirs = float(model.voxel_size_angstrom), float(info.voxel_size_angstrom)
-    if ours > 0 and abs(theirs / ours - 1) > 0.01:
+    if ours > 0 and abs(theirs / ours - 1) > _SAME_SIZE:
         raise ZooError(
             f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on "
             f"{ours:.4g} Å, where a particle has another size; pack some of {ours:.4g} Å (rescale them "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.formats.mrc import read_header
+from zoo.data.formats.star_blocks import split_values
 from zoo.data.formats.tomograms_star import is_optimisation_set, read_optimisation_set
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
@@ -17,6 +18,8 @@ from zoo.input_files import existing_file, resolve_images
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16
+_TOMO_COLUMNS = re.compile(rb"^_?rln(Tomo\w+|CtfImage)\b", re.MULTILINE)
+_IMAGE_IN_STACK = re.compile(rb"\d@\S+\.(mrcs|st)\b")
 _WEIGHT_NAME = re.compile(r"(?:^|[_-])(?:ctf|wedge|weights?)(?=[_-]|$)", re.IGNORECASE)
 _MASK_NAME = re.compile(r"(?:^|[_-])mask(?=[_-]|$)", re.IGNORECASE)
 _VOLUME_COLUMNS = re.compile(
@@ -36,12 +39,22 @@ def holds_subtomograms(path: str | os.PathLike) -> bool:
         return False
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
+        if b"data_optics" not in head:  # it may stand behind the particles
+            file.seek(max(os.path.getsize(path) - _HEAD_BYTES, len(head)))
+            head += b"\n" + file.read(_HEAD_BYTES)
     if b"data_" not in head or b"\0" in head:
         return False
-    lines = re.sub(rb"^\s*_", b"", head, flags=re.MULTILINE)
     if is_optimisation_set(path):
         return True
-    return bool(_VOLUME_COLUMNS.search(lines)) or _stated_dimension(lines) == b"3"
+    lines = re.sub(rb"^[ \t]*_", b"", head, flags=re.MULTILINE)
+    stated = _stated_dimension(lines)
+    if stated == b"3":
+        return True
+    if stated == b"2":  # a column of zeros for the third axis makes no volume; 2D tilt stacks are in 3D
+        return bool(_TOMO_COLUMNS.search(lines))
+    if _IMAGE_IN_STACK.search(lines) and not _TOMO_COLUMNS.search(lines):
+        return False
+    return bool(_VOLUME_COLUMNS.search(lines))
 
 
 def read_subtomograms(
@@ -200,7 +213,7 @@ def _stated_dimension(lines: bytes) -> bytes | None:
     """rlnImageDimensionality of the first optics group, from the start of a file (underscores removed)."""
     columns, inside = [], False
     for line in lines.splitlines():
-        words = line.split()
+        words = [word.encode() for word in split_values(line.decode("utf-8", "replace"))]
         if line.startswith(b"data_"):
             inside, columns = words[0] == b"data_optics", []
         elif inside and words and words[0].startswith(b"rln"):

@@ -180,6 +180,8 @@ def _particle_block(path: str, blocks: dict) -> str:
         raise ZooError(f"{path}: data_{name} holds no particles")
     optics = blocks.get("optics")
     dimensions = [] if optics is None else np.atleast_1d(optics.get("rlnImageDimensionality", [])).tolist()
+    if "rlnImageDimensionality" in block:
+        dimensions += block["rlnImageDimensionality"].unique().tolist()
     if any(column in block for column in _TOMO_COLUMNS) or "3" in [str(value) for value in dimensions]:
         raise ZooError(
             f"{path}: particles of a tomogram (subtomograms or 2D tilt stacks), "

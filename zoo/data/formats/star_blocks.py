@@ -101,7 +101,7 @@ def _parse_block(path: str, name: str, body: str) -> pd.DataFrame | dict:
     """The loop or the pairs of a block; ``body`` is all text after its name."""
     position, columns, pairs, loop = 0, [], {}, False
     for start, end, line in _lines(body):
-        values = _split_values(line)
+        values = split_values(line)
         if not values:
             position = end
             continue
@@ -148,7 +148,7 @@ def _add_pair(path: str, name: str, pairs: dict[str, str], values: list[str]) ->
 def _parse_rows(path: str, name: str, columns: list[str], body: str) -> pd.DataFrame:
     rows: list[list[str]] = []
     for line in body.split("\n"):
-        values = _split_values(line.removesuffix("\r"))
+        values = split_values(line.removesuffix("\r"))
         if not values:
             continue
         rows.append(values)
@@ -172,7 +172,8 @@ def _lines(body: str) -> Iterator[tuple[int, int, str]]:
         position = found.end()
 
 
-def _split_values(line: str) -> list[str]:
+def split_values(line: str) -> list[str]:
+    """The values of a line, without quotes and without a comment."""
     if not any(mark in line for mark in "\"'#"):
         if line.isascii():
             return line.split()

@@ -58,10 +58,10 @@ def _compare(found: dict[str, float]) -> list[str]:
     if given > 0.1 and found[best] < _CONTRADICTED * given:
         what = {
             "mirrored": "the data contradict the sign of the tilts: their missing wedge is the mirror image. "
-            "Give the range negated (IMOD and AreTomo count so: --tilt-convention imod), or mirror the "
-            "mask",
-            "about x": "the data contradict the axis of the tilts: their missing wedge is of tilts about "
-            "x, expected y. Turn the volumes, or give a mask",
+            "Give the range negated (IMOD and AreTomo count so: --tilt-convention imod), or mirror "
+            "the mask",
+            "about x": "the data contradict the axis of the tilts: their missing wedge is that of tilts "
+            "about x, expected y. Turn the volumes, or give a mask",
             "corner": "the data contradict the layout of the wedge file: it seems to have DC in the corner, "
             "expected in the middle. Shift it by half the box",
         }[best]

@@ -1,0 +1,28 @@
+"""A model is applied to records of its own box and pixel size only."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from zoo.analysis.rows import require_fit
+from zoo.errors import ZooError
+
+
+def data(box=32, voxel=10.0):
+    return SimpleNamespace(path="set", kind="particles", box=box, voxel_size_angstrom=voxel)
+
+
+@pytest.mark.parametrize("voxel", [10.0, 10.05, 9.95])
+def test_the_same_box_and_pixel_size_fit(voxel):
+    require_fit(data(), data(voxel=voxel))
+
+
+@pytest.mark.parametrize("voxel", [3.0, 9.5, 10.5, 20.0])
+def test_another_pixel_size_is_refused(voxel):
+    with pytest.raises(ZooError, match=rf"set: particles of {voxel:g} Å per pixel, .*trained on 10 Å"):
+        require_fit(data(), data(voxel=voxel))
+
+
+def test_another_box_is_refused():
+    with pytest.raises(ZooError, match="particles of 64 pixels"):
+        require_fit(data(), data(box=64))
