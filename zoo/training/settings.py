@@ -129,6 +129,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     hyperparameters = {**entry.presets[preset], **overrides}
     folders = inputs.by_role(entry.takes, settings.data, settings.model)
     wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
+    _check_length(settings, entry)
     suggested = {
         name: value
         for role, folder in folders.items()
@@ -216,13 +217,17 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
     return resumed
 
 
+def _check_length(settings: TrainSettings, entry) -> None:
+    if entry.learns == "epochs":
+        _refuse_steps(settings, entry.name)
+    elif settings.epochs is not None:
+        _refuse_epochs(entry.name)
+
+
 def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
     """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
     if entry.learns != "epochs":
-        if settings.epochs is not None:
-            _refuse_epochs(entry.name)
         return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}
-    _refuse_steps(settings, entry.name)
     epochs = _first(settings.epochs, entry.config.default_epochs)
     steps_per_epoch = -(-count // max(batch_size, 1))
     return {
