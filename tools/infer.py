@@ -54,18 +54,22 @@ def encode(
     batch_size: BatchSize = 128,
 ) -> None:
     """Write the latent coordinates of every particle."""
-    from zoo.analysis.cluster import cluster_latents
-    from zoo.analysis.cluster_report import save_clusters
     from zoo.analysis.latent import check_npz_name
     from zoo.analysis.selection import check_output, check_place, latent_columns, open_source, write_selection
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.serving.places import check_model, open_data_of
 
     check_npz_name(out)
     check_place(out)
+    check_model(folder)
     info = open_data_of(folder, data)
     table = open_source(info, source, stacks) if star else None
     if star:
         check_output(star, table)
+    # Not before: they take seconds.
+    from zoo.analysis.cluster import cluster_latents
+    from zoo.analysis.cluster_report import save_clusters
+    from zoo.serving.open_model import open_model
+
     model = open_model(folder, "encode")
     latents = _encode(model, info, batch_size)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
@@ -122,11 +126,9 @@ def cluster(
 ) -> None:
     """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
     from zoo.analysis.cluster import ClusterSettings, cluster_latents
-    from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
-    from zoo.analysis.selection import open_source
-    from zoo.analysis.truth import read_truths, truth_folder
-    from zoo.files import whole_folder
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.analysis.markers import CLUSTERS
+    from zoo.files import check_folder, whole_folder
+    from zoo.serving.places import check_model, open_data_of
 
     settings = ClusterSettings(
         method,
@@ -138,9 +140,18 @@ def cluster(
         random_state=seed,
         assign_all=assign_all,
     )
+    check_folder(out, CLUSTERS, overwrite)
+    check_model(folder)
+    info = open_data_of(folder, data)
+    settings.check(info.count)
+    # Not before: they take seconds.
+    from zoo.analysis.cluster_report import format_report, write_report
+    from zoo.analysis.selection import open_source
+    from zoo.analysis.truth import read_truths, truth_folder
+
     with whole_folder(out, CLUSTERS, overwrite) as partial:
-        info = open_data_of(folder, data)
-        settings.check(info.count)
+        from zoo.serving.open_model import open_model
+
         table = None if no_selections else open_source(info, source, stacks)
         model = open_model(folder, "encode", "density")
         truths = truth or truth_folder(source or info.source.get("path"))
@@ -184,13 +195,20 @@ def maps(
     overwrite: Overwrite = False,
 ) -> None:
     """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
-    from zoo.analysis.map_folder import SERIES, choose_series, write_series
-    from zoo.files import whole_folder
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.analysis.markers import SERIES
+    from zoo.files import check_folder, whole_folder
+    from zoo.serving.places import check_model, open_data_of
 
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
+    check_folder(out, SERIES, overwrite)
+    check_model(folder)
+    # Not before: it takes seconds.
+    from zoo.analysis.map_folder import choose_series, write_series
+
     with whole_folder(out, SERIES, overwrite) as partial:
+        from zoo.serving.open_model import open_model
+
         model = open_model(folder, "density")
         if latents is None and clusters is None:
             latents = _encode(model, open_data_of(folder, data), batch_size)
@@ -264,13 +282,18 @@ def align(
     batch_size: BatchSize = 16,
 ) -> None:
     """Write the pose and class of every particle or subtomogram against what the run has learned."""
+    from zoo.serving.places import check_model, open_data_of
+
+    check_model(folder)
+    info = open_data_of(folder, data)
+    # Not before: they import Keras.
     from zoo.analysis.columns import write_columns
     from zoo.analysis.rows import rows_of
     from zoo.models.outcome import pose_columns
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.serving.open_model import open_model
     from zoo_tools._progress import image_progress
 
-    model, info = open_model(folder, "align"), open_data_of(folder, data)
+    model = open_model(folder, "align")
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)
     print(write_columns(info, out, pose_columns(found)))

@@ -14,6 +14,7 @@ from zoo.errors import ZooError
 from zoo.files import whole_folder
 from zoo.models.capabilities import Encodes, verbs_of
 from zoo.serving.checksums import crc32_of_files
+from zoo.serving.places import export_target
 from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
@@ -48,19 +49,6 @@ def export_model(
         endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
         _write_metadata(model, endpoints, partial, dict(trained_on or {}))
-    return target
-
-
-def export_target(out_dir, version: int = 1, overwrite: bool = False) -> Path:
-    """Where `export_model` would write; raises ZooError if it must not."""
-    if int(version) != version or version < 1:
-        raise ZooError(f"version {version} is not a whole number from 1; TensorFlow Serving takes no other")
-    out_dir = Path(out_dir).absolute()
-    if out_dir.exists() and not out_dir.is_dir():
-        raise ZooError(f"{out_dir}: is a file, expected a folder to export to; name another one")
-    target = out_dir / str(int(version))
-    if target.exists() and not overwrite:
-        raise ZooError(f"{target}: exists; pass --overwrite, or --version {int(version) + 1} to keep both")
     return target
 
 
