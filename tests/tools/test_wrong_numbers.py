@@ -121,7 +121,7 @@ KILLED = [
 
 
 def files(folder):
-    """Every file under a folder with its bytes, without what names the moment (in an MRC header)."""
+    """Every file under a folder with its bytes, but what names the moment, as the header of a map does."""
     return {
         str(path.relative_to(folder)): path.read_bytes()[1024 if ".mrc" in path.suffix else 0 :]
         for path in sorted(folder.rglob("*"))
