@@ -147,7 +147,7 @@ TRAIN = [
     ("--model vaegan3d --data @DIR/none", "@DIR/none: "),
     ("--model vaegan3d --data @DIR/full", "@DIR/full: "),
     ("--model faml --data @PACKED", "trained on subtomograms"),
-    ("--model vaegan3d --data @PACKED --set box=64", "holds images of 32 pixels, the model was set to 64"),
+    ("--model vaegan3d --data @PACKED --set box=64", "holds particles of 32 pixels, the model was set to 64"),
     ("--model vaegan3d --data maps=@PACKED", "vaegan3d takes --data data=DIR"),
     ("--model vaegan3d --out @DIR/full", "@DIR/full: is a folder with other files in it"),
     ("--model vaegan3d --out @DIR/run", "@DIR/run: holds a run already"),
