@@ -72,7 +72,8 @@ def test_folders_that_are_no_saved_model_are_told(tmp_path, exported):
         ServedModel(tmp_path)
     (tmp_path / METADATA).parent.mkdir()
     metadata = json.loads((exported / METADATA).read_text())
-    (tmp_path / METADATA).write_text(json.dumps(metadata))
+    checksums = {"saved_model.pb": metadata["crc32"]["saved_model.pb"]}
+    (tmp_path / METADATA).write_text(json.dumps({**metadata, "crc32": checksums}))
     with pytest.raises(ZooError, match="saved_model.pb: is not the file that was exported"):
         ServedModel(tmp_path)
     del metadata["crc32"]  # exported before checksums were written
