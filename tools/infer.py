@@ -29,7 +29,7 @@ Stacks = Annotated[
     Path | None,
     typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images encoded at once.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, max=100_000, help="Images encoded at once.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
@@ -108,7 +108,9 @@ def cluster(
     neighbours: Annotated[int, typer.Option(help="UMAP's neighbours.")] = 30,
     min_dist: Annotated[float, typer.Option(help="UMAP's min_dist.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of UMAP and K-means.")] = 0,
-    path: Annotated[int, typer.Option("--path", metavar="N", min=1, help="Maps on each cluster's path.")] = 4,
+    path: Annotated[
+        int, typer.Option("--path", metavar="N", min=1, max=1000, help="Maps on each cluster's path.")
+    ] = 4,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -185,6 +187,7 @@ def maps(
             "--pca",
             metavar="N",
             min=1,
+            max=1000,
             help="N maps from the 5th to the 95th percentile of a principal component: of the latents, of "
             "each cluster, or of the run's own data (10, if nothing else is asked for).",
         ),

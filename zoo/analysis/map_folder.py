@@ -14,10 +14,9 @@ from zoo.analysis.figures import save_slices
 from zoo.analysis.latent import Latents, check_latent_size
 from zoo.analysis.maps import contour_level, latent_maps, write_map_series, write_series_script
 from zoo.analysis.markers import SERIES
-from zoo.analysis.paths import cluster_centres, pca_path
+from zoo.analysis.paths import MOST_MAPS, cluster_centres, pca_path
 from zoo.errors import ZooError
 
-MOST_MAPS = 1000
 _MOST_ROWS = 16  # of slices in one figure
 
 

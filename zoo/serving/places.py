@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.files import finish_folders_in
 from zoo.runs.run_folder import CONFIG, RunFolder
 
 
 def check_model(place) -> None:
     """Raise ZooError where `place` is no finished run, no SavedModel and no name of a pretrained model."""
     path = Path(place)
+    finish_exports(path)
     if path.exists():
         if (path / CONFIG).is_file() or saved_model_folder(path) is None:
             finished_run(path)
@@ -23,6 +25,12 @@ def check_model(place) -> None:
             f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
             f"or a pretrained model ({', '.join(known) or 'none here'})"
         )
+
+
+def finish_exports(path: Path) -> None:
+    """Let an export at `path` or in it, whose process died while it replaced another, take its place."""
+    for folder in (path.parent, path):
+        finish_folders_in(folder, "saved_model.pb")
 
 
 def finished_run(path, model_name: str | None = None) -> RunFolder:
@@ -61,12 +69,12 @@ def open_data_of(place, data=None):
         )
     from zoo.runs.data_source import reopen_data
 
-    return reopen_data(RunFolder.open(place).config, None)
+    return reopen_data(RunFolder.open(place).config, None, place)
 
 
 def export_target(out_dir, version: int = 1, overwrite: bool = False) -> Path:
     """Where `export_model` would write; raises ZooError if it must not."""
-    if int(version) != version or version < 1:
+    if int(version) != version or not 1 <= version < 2**63:
         raise ZooError(f"version {version} is not a whole number from 1; TensorFlow Serving takes no other")
     out_dir = Path(out_dir).absolute()
     if out_dir.exists() and not out_dir.is_dir():
