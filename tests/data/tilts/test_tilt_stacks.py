@@ -16,6 +16,7 @@ from zoo.data.packing.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subt
 from zoo.data.packing.shards import PackSettings
 from zoo.data.records.check import check_dataset
 from zoo.data.records.numpy_subtomograms import read_packed
+from zoo.data.reopen import reopen_source
 from zoo.data.subtomograms import holds_subtomograms, read_subtomograms
 from zoo.errors import ZooError
 
@@ -161,7 +162,8 @@ def test_packed_records_hold_volume_and_weight(written, tmp_path, box):
     result = pack_subtomograms(written / "optimisation_set.star", tmp_path / "out", settings, processes=1)
     assert check_dataset(tmp_path / "out", processes=1).count == 2
     assert result.info.wedge == "mask"
-    assert result.info.source["tomograms"] == str(written / "tomograms.star")
+    assert result.info.source["options"] == {"tomograms": str(written / "tomograms.star")}
+    assert reopen_source(result.info).tilts.series[0].name == "TS_01"
     reader = reader_of(written / "particles.star")
     order = result.info.load_table()["source_row"]
     for record in read_packed(result.info):
