@@ -24,9 +24,10 @@ ALLOWED = {
     "metrics": {"errors", "ops"},
     "data": {"errors", "files", "input_files", "slurm", "ops"},
     "simulate": {"errors", "files", "input_files", "ops", "data", "metrics"},
-    "runs": {"errors", "files", "input_files", "registry", "models", "data", "metrics", "simulate"},
+    "runs": {"errors", "config", "files", "input_files", "registry", "models", "data", "metrics", "simulate"},
     "analysis": {
         "errors",
+        "config",
         "files",
         "input_files",
         "registry",
@@ -37,7 +38,7 @@ ALLOWED = {
         "metrics",
         "runs",
     },
-    "serving": {"errors", "files", "input_files", "registry", "models", "data", "runs"},
+    "serving": {"errors", "config", "files", "input_files", "registry", "models", "data", "runs"},
     "training": {
         "config",
         "errors",

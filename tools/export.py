@@ -22,12 +22,16 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the version if it exists.")] = False,
 ) -> None:
     """Write DIR/1/, to be used with tf.saved_model.load, saved_model_cli or TensorFlow Serving."""
-    from zoo.serving.export import describe_signatures, export_model, export_target
-    from zoo.serving.open_model import load_run_model
+    from zoo.serving.places import export_target, finished_run
 
     out = out or folder / "export"
+    finished_run(folder)
     export_target(out, version, overwrite)
-    written = export_model(load_run_model(folder), out, version, overwrite)
+    # Not before: they import Keras.
+    from zoo.serving.export import describe_signatures, export_model
+    from zoo.serving.open_model import facts_of_run, load_run_model
+
+    written = export_model(load_run_model(folder), out, version, overwrite, trained_on=facts_of_run(folder))
     print(f"wrote {written}")
     print(describe_signatures(written))
 

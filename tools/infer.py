@@ -25,7 +25,11 @@ SourceFile = Annotated[
     Path | None,
     typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images encoded at once.")]
+Stacks = Annotated[
+    Path | None,
+    typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, max=100_000, help="Images encoded at once.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
@@ -46,18 +50,27 @@ def encode(
         bool, typer.Option("--cluster", help="Also cluster (UMAP, HDBSCAN): column zooCluster.")
     ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
     batch_size: BatchSize = 128,
 ) -> None:
     """Write the latent coordinates of every particle."""
-    from zoo.analysis.cluster import cluster_latents
-    from zoo.analysis.cluster_report import save_clusters
     from zoo.analysis.latent import check_npz_name
-    from zoo.analysis.selection import latent_columns, open_source, write_selection
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.analysis.selection import check_output, check_place, latent_columns, open_source, write_selection
+    from zoo.serving.places import check_model, open_data_of
 
     check_npz_name(out)
-    model, info = open_model(folder, "encode"), open_data_of(folder, data)
-    table = open_source(info, source) if star else None
+    check_place(out)
+    check_model(folder)
+    info = open_data_of(folder, data)
+    table = open_source(info, source, stacks) if star else None
+    if star:
+        check_output(star, table)
+    # Not before: they take seconds.
+    from zoo.analysis.cluster import cluster_latents
+    from zoo.analysis.cluster_report import save_clusters
+    from zoo.serving.open_model import open_model
+
+    model = open_model(folder, "encode")
     latents = _encode(model, info, batch_size)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
     if found:
@@ -70,6 +83,7 @@ def encode(
             table, latents.source_row, star, latent_columns(latents.z_mean, found and found.cluster)
         )
         print(f"wrote {star}")
+        _tell_left_behind(table, star)
 
 
 @app.command()
@@ -94,7 +108,9 @@ def cluster(
     neighbours: Annotated[int, typer.Option(help="UMAP's neighbours.")] = 30,
     min_dist: Annotated[float, typer.Option(help="UMAP's min_dist.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of UMAP and K-means.")] = 0,
-    path: Annotated[int, typer.Option("--path", metavar="N", min=1, help="Maps on each cluster's path.")] = 4,
+    path: Annotated[
+        int, typer.Option("--path", metavar="N", min=1, max=1000, help="Maps on each cluster's path.")
+    ] = 4,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -106,16 +122,15 @@ def cluster(
         bool, typer.Option("--no-selections", help="Write no particle files per cluster.")
     ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
     batch_size: BatchSize = 128,
     overwrite: Overwrite = False,
 ) -> None:
     """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
     from zoo.analysis.cluster import ClusterSettings, cluster_latents
-    from zoo.analysis.cluster_report import CLUSTERS, format_report, write_report
-    from zoo.analysis.selection import open_source
-    from zoo.analysis.truth import read_truths, truth_folder
-    from zoo.files import whole_folder
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.analysis.markers import CLUSTERS
+    from zoo.files import check_folder, whole_folder
+    from zoo.serving.places import check_model, open_data_of
 
     settings = ClusterSettings(
         method,
@@ -127,10 +142,19 @@ def cluster(
         random_state=seed,
         assign_all=assign_all,
     )
+    check_folder(out, CLUSTERS, overwrite)
+    check_model(folder)
+    info = open_data_of(folder, data)
+    settings.check(info.count)
+    # Not before: they take seconds.
+    from zoo.analysis.cluster_report import format_report, write_report
+    from zoo.analysis.selection import open_source
+    from zoo.analysis.truth import read_truths, truth_folder
+
     with whole_folder(out, CLUSTERS, overwrite) as partial:
-        info = open_data_of(folder, data)
-        settings.check(info.count)
-        table = None if no_selections else open_source(info, source)
+        from zoo.serving.open_model import open_model
+
+        table = None if no_selections else open_source(info, source, stacks)
         model = open_model(folder, "encode", "density")
         truths = truth or truth_folder(source or info.source.get("path"))
         truths = (
@@ -163,6 +187,7 @@ def maps(
             "--pca",
             metavar="N",
             min=1,
+            max=1000,
             help="N maps from the 5th to the 95th percentile of a principal component: of the latents, of "
             "each cluster, or of the run's own data (10, if nothing else is asked for).",
         ),
@@ -173,13 +198,20 @@ def maps(
     overwrite: Overwrite = False,
 ) -> None:
     """Write maps of latents, of clusters, or along a principal component, and a ChimeraX script."""
-    from zoo.analysis.map_folder import SERIES, choose_series, write_series
-    from zoo.files import whole_folder
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.analysis.markers import SERIES
+    from zoo.files import check_folder, whole_folder
+    from zoo.serving.places import check_model, open_data_of
 
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
+    check_folder(out, SERIES, overwrite)
+    check_model(folder)
+    # Not before: it takes seconds.
+    from zoo.analysis.map_folder import choose_series, write_series
+
     with whole_folder(out, SERIES, overwrite) as partial:
+        from zoo.serving.open_model import open_model
+
         model = open_model(folder, "density")
         if latents is None and clusters is None:
             latents = _encode(model, open_data_of(folder, data), batch_size)
@@ -191,24 +223,56 @@ def maps(
 
 @app.command()
 def select(
-    clusters: Annotated[
-        Path, typer.Argument(metavar="CLUSTERS", help="Folder of zoo-infer cluster, or its clusters.npz.")
-    ],
-    keep: Annotated[
-        str, typer.Option("--keep", metavar="0,2", help="Clusters to keep (-1: the unassigned).")
+    particles: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PARTICLES",
+            help="Folder of zoo-infer cluster, latents .npz, data set of zoo-pack, or a .star or .cs file.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Selected particles, .star or .cs.")],
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="0,2", help="Clusters to keep (-1: the unassigned).")
+    ] = None,
+    uids: Annotated[
+        Path | None,
+        typer.Option("--uids", metavar="FILE", help="Particles of these uids, one a line or .npy."),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", metavar="FILE", help="These rows of the file, from 0, one a line or .npy."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where", metavar="'COLUMN > 1'", help="Range of any column (several allowed: all hold)."
+        ),
+    ] = None,
+    complement: Annotated[
+        bool, typer.Option("--complement", help="All particles but those that were chosen.")
+    ] = False,
     source: SourceFile = None,
+    stacks: Stacks = None,
 ) -> None:
-    """Write the particles of some clusters back as the file that they came from."""
-    from zoo.analysis.cluster_report import keep_clusters, load_clusters, parse_clusters
-    from zoo.analysis.selection import read_source, write_selection
+    """Write some of the particles or subtomograms back as the file that they came from."""
+    from zoo.analysis.choose_rows import choose, open_particles
+    from zoo.analysis.cluster_report import parse_clusters
+    from zoo.analysis.selection import check_output
 
-    latents, cluster = load_clusters(clusters)
-    rows = keep_clusters(cluster, parse_clusters(keep), clusters)
-    table = read_source(source or latents.source, latents.uid, latents.source_row)
-    count = write_selection(table, latents.source_row[rows], out, {"zooCluster": cluster[rows]})
-    print(f"wrote {out}: {count:,} of {len(table):,} particles")
+    clusters = None if keep is None else parse_clusters(keep)
+    found = open_particles(particles, out, source, stacks)
+    check_output(out, found.table)
+    count = found.write(choose(found, clusters, uids, rows, where or (), complement), out)
+    print(f"wrote {out}: {count:,} of {len(found):,} {found.table.kind}")
+    _tell_left_behind(found.table, out)
+
+
+def _tell_left_behind(table, path: Path) -> None:
+    from zoo.data.particles import columns_left_behind
+
+    lost = columns_left_behind(table, path)
+    if lost:
+        print(f"note: columns of {table.source.path} that {path.suffix} has no place for: {', '.join(lost)}")
 
 
 @app.command()
@@ -221,13 +285,18 @@ def align(
     batch_size: BatchSize = 16,
 ) -> None:
     """Write the pose and class of every particle or subtomogram against what the run has learned."""
+    from zoo.serving.places import check_model, open_data_of
+
+    check_model(folder)
+    info = open_data_of(folder, data)
+    # Not before: they import Keras.
     from zoo.analysis.columns import write_columns
     from zoo.analysis.rows import pixel_size_note, rows_of
     from zoo.models.outcome import pose_columns
-    from zoo.serving.open_model import open_data_of, open_model
+    from zoo.serving.open_model import open_model
     from zoo_tools._progress import image_progress
 
-    model, info = open_model(folder, "align"), open_data_of(folder, data)
+    model = open_model(folder, "align")
     _note(pixel_size_note(model, info))
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)

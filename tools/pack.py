@@ -18,7 +18,8 @@ def pack(
         Path,
         typer.Argument(
             metavar="PARTICLES",
-            help="RELION .star, cryoSPARC .cs, MRC stack; subtomograms: .star or a folder of MRC/EM volumes.",
+            help="RELION .star, cryoSPARC .cs, MRC stack; subtomograms: .star (volumes or 2D tilt stacks), "
+            "optimisation_set.star or a folder of MRC/EM volumes.",
         ),
     ],
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="Folder to write into.")] = None,
@@ -49,7 +50,14 @@ def pack(
         Path | None, typer.Option(help="Cut boxes of --box voxels from this one, at the places in PARTICLES.")
     ] = None,
     coordinates: Annotated[
-        Path | None, typer.Option(help="Places in --tomogram (.star, .csv), where PARTICLES is left out.")
+        Path | None,
+        typer.Option(help="Places in --tomogram (STAR, CSV, text, copick), where PARTICLES is left out."),
+    ] = None,
+    tomogram_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How PARTICLES names --tomogram, where that differs.")
+    ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where stacks, volumes or tomogram lie now, if moved.")
     ] = None,
     outside: Annotated[
         str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
@@ -68,6 +76,10 @@ def pack(
         str,
         typer.Option(help="Particles whose CTF is known in part: refuse, drop, or ignore (as without CTF)."),
     ] = "refuse",
+    tomograms: Annotated[
+        Path | None,
+        typer.Option(help="tomograms.star of 2D tilt stacks, where it is not beside PARTICLES."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Pack the first particles only.")] = None,
     seed: Annotated[int, typer.Option(help="Of the one shuffle of all particles.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Worker processes; left out: one per CPU.")] = None,
@@ -109,6 +121,8 @@ def pack(
     volumes = tomogram is not None or holds_subtomograms(particles)
     if not volumes and (wedge is not None or tilt_range is not None):
         raise ZooError(f"{particles}: holds no subtomograms; --wedge and --tilt-range are only for these")
+    if not volumes and tomograms is not None:
+        raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")
     if contrast not in ("auto", "+1", "1", "-1"):
         raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
     settings = PackSettings(
@@ -146,12 +160,21 @@ def pack(
                 tilt_range_deg=tilt_range,
                 outside=outside,
                 tilt_convention=tilt_convention,
+                tomogram_name=tomogram_name,
+                stacks=None if stacks is None else str(stacks),
+                tomograms=None if tomograms is None else str(tomograms),
             )
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:
             names = [str(path) for path in passthrough or []] or None
             result = pack_particles(
-                particles, out, settings, passthrough=names, notes=notes.append, **common
+                particles,
+                out,
+                settings,
+                passthrough=names,
+                stacks=None if stacks is None else str(stacks),
+                notes=notes.append,
+                **common,
             )
     for note in notes:
         print(f"note: {note}")

@@ -59,9 +59,7 @@ def train(
     zoo-train --model vaegan3d or faml trains on embedded data and needs no files.
     """
     from zoo.runs.inputs import parse_data
-    from zoo.training.allocator import keep_freed_memory
-    from zoo.training.job import train as run_job
-    from zoo.training.settings import TrainSettings, parse_assignments
+    from zoo.training.settings import TrainSettings, check_words, parse_assignments
 
     options = TrainSettings(
         model=model,
@@ -83,6 +81,11 @@ def train(
         log_every=log_every,
         overwrite=overwrite,
     )
+    check_words(options)
+    # Not before: it imports Keras.
+    from zoo.training.allocator import keep_freed_memory
+    from zoo.training.job import train as run_job
+
     keep_freed_memory()  # here and not in train(): it changes the whole process, for good
     _, code = run_job(options)
     raise typer.Exit(code)

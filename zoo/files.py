@@ -151,6 +151,18 @@ def finish_folder(path: str | os.PathLike, marker: str, keep_others: bool = Fals
                 os.replace(old, path)
 
 
+def finish_folders_in(folder: str | os.PathLike, marker: str) -> None:
+    """`finish_folder` for every folder with `marker` that a dead process left half replaced in ``folder``.
+
+    For readers: where nothing may be written there, all stays as it is.
+    """
+    folder = Path(os.path.abspath(folder))
+    names = {name for _, name, state in _abandoned(folder) if state != _PART}
+    for name in sorted(names):
+        with contextlib.suppress(ZooError):
+            finish_folder(folder / name, marker)
+
+
 def clear_leftovers(folder: str | os.PathLike, pids: set[int] | None = None) -> list[str]:
     """Delete what dead processes of this host (or ``pids``) were writing in ``folder``; returns the names."""
     removed = []

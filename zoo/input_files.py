@@ -38,13 +38,21 @@ def existing_file(path: str | os.PathLike) -> str:
     return path
 
 
-def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tuple[list[str], str]:
+def resolve_images(
+    names: list[str], folder: str, stated_root: str = "", moved_to: str | None = None
+) -> tuple[list[str], str]:
     """Absolute paths of the image files ``names``, and the folder their relative names start from.
 
     RELION and cryoSPARC name images relative to the project folder, which is usually above the
     folder of the metadata file: so look in ``folder``, then its parents, then ``stated_root``.
-    A name that is found nowhere is taken as relative to ``stated_root``, else to ``folder``.
+    A name that is found nowhere is taken as relative to ``stated_root``, else to ``folder``. Where the files
+    have moved, ``moved_to`` comes first: the longest end of a name that is found there is the file. Raises
+    ZooError where ``moved_to`` is no folder.
     """
+    if moved_to is not None and not os.path.isdir(moved_to):
+        raise ZooError(
+            f"--stacks {moved_to}: no such folder; name the folder that the image files lie in now"
+        )
     roots = [Path(folder), *Path(folder).parents]
     real = Path(folder).resolve()
     if real != Path(folder):  # reached through a link: the project may be above the real folder
@@ -54,6 +62,10 @@ def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tupl
         roots.append(fallback)
     paths, used, last = [], [], roots[0]
     for name in names:
+        if moved_to is not None and (moved := _found_in(moved_to, name)) is not None:
+            paths.append(moved)
+            used.append(Path(moved_to))
+            continue
         if os.path.isabs(name):
             paths.append(os.path.normpath(name))
             continue
@@ -64,3 +76,13 @@ def resolve_images(names: list[str], folder: str, stated_root: str = "") -> tupl
             used.append(found)
         paths.append(os.path.normpath((found or fallback) / name))
     return paths, str(used[0] if used else fallback)
+
+
+def _found_in(folder: str, name: str) -> str | None:
+    """The file in ``folder`` that the longest end of a name leads to."""
+    parts = Path(name).parts
+    for start in range(len(parts)):
+        path = os.path.join(folder, *parts[start:]) if not os.path.isabs(parts[start]) else ""
+        if path and os.path.isfile(path):
+            return os.path.abspath(path)
+    return None

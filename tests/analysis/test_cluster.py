@@ -91,6 +91,10 @@ def test_no_scores_without_two_labels():
         ({"min_samples": 0}, "expected at least 2 and 1"),
         ({"min_cluster_size": 0}, "expected at least 2 and 1"),
         ({"neighbours": 1}, "neighbours is 1"),
+        ({"min_dist": float("nan")}, "--min-dist nan"),
+        ({"min_dist": -0.5}, "--min-dist -0.5"),
+        ({"random_state": -1}, "--seed -1"),
+        ({"random_state": 2**40}, "--seed 1099511627776"),
     ],
 )
 def test_bad_settings_are_told(blobs, settings, message):

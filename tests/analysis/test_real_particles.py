@@ -28,7 +28,7 @@ FILES = {
 class MeanModel:
     """Latents that can be checked by hand: mean and mean square of the packed image."""
 
-    latent_dim, box, name = 2, 32, "mean"
+    latent_dim, box, name, trained_on = 2, 32, "mean", {}
 
     def features(self, verb):
         return ["image", "ctf"]

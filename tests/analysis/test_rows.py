@@ -9,7 +9,9 @@ from zoo.errors import ZooError
 
 
 def data(box=32, voxel=10.0):
-    return SimpleNamespace(path="set", kind="particles", box=box, voxel_size_angstrom=voxel)
+    return SimpleNamespace(
+        path="set", kind="particles", box=box, voxel_size_angstrom=voxel, normalisation={}, trained_on={}
+    )
 
 
 @pytest.mark.parametrize("voxel", [10.0, 10.05, 9.95])

@@ -121,6 +121,6 @@ def test_bad_selections_are_told_and_write_nothing(star, tmp_path):
     before = star.read_bytes()
     with pytest.raises(ZooError, match="is the file that the particles come from"):
         write_selection(table, [0], star)
-    with pytest.raises(ZooError, match="does not say which particle file"):
+    with pytest.raises(ZooError, match="does not say which file"):
         read_source("", table.uid, np.arange(6))
     assert star.read_bytes() == before and not (tmp_path / "none.star").exists()

@@ -18,6 +18,8 @@ from zoo.models.gradient_model import GradientModel
 from zoo.models.supervised import SupervisedModel
 from zoo.registry import get_entry
 
+# Weights that no loss can move: the last bias of a Wasserstein critic cancels between real and fake.
+INERT = {"vaegan3d": {"score/bias"}}
 WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
 ENTRIES = [get_entry(name) for name in zoo.list_models()]
 PRESETS = [
@@ -94,7 +96,7 @@ def test_two_steps_are_finite_and_move_every_weight(entry, preset, make, records
     trained = {id(v) for v in model.trainable_variables}
     names = [f"{i} {v.path}" for i, v in enumerate(model.weights) if id(v) in trained]
     still = [name for name in names if np.array_equal(before[name], after[name])]
-    assert not still
+    assert {name.split(" ", 1)[1] for name in still} <= INERT.get(entry.name, set())
     assert all(np.isfinite(value).all() for value in after.values())
     assert engine.step_index == 2
 
@@ -154,28 +156,71 @@ def test_a_preview_can_be_drawn_and_read_back(entry, preset, make, records, batc
         assert volume.shape == (info.box,) * 3 and voxel == pytest.approx(info.voxel_size_angstrom)
 
 
-@pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
-def test_a_run_resumed_half_way_ends_with_the_same_bits(entry, preset, records, tmp_path):
-    from zoo.runs import checkpoint
+@pytest.fixture(scope="module")
+def train(records, tmp_path_factory):
+    """Function: entry, lengths → the run of a training in parts, each up to one of the lengths."""
     from zoo.training.job import train
     from zoo.training.settings import TrainSettings
 
-    info = info_for(entry, records)
-    small = {name: str(value).strip("()") for name, value in entry.config.smallest.items() if name != "box"}
-    length = "epochs" if entry.learns == "epochs" else "steps"
-    options = {"model": entry.name, "preset": preset, "data": info.path, "overrides": small, "batch_size": 4}
-    options |= {"strategy": "one", "sample_every": 0, "seed": 5}
-    states = []
-    for name, parts in (("once", [2]), ("twice", [1, 2])):
-        for i, part in enumerate(parts):
-            again = {"resume": tmp_path / name, "strategy": "one", length: part}
-            run, code = train(
-                TrainSettings(**again if i else {**options, "out": tmp_path / name, length: part})
-            )
+    done = {}
+
+    def parts(entry, lengths):
+        if (entry.name, lengths) in done:
+            return done[entry.name, lengths]
+        small = {name: value for name, value in entry.config.smallest.items() if name != "box"}
+        length = "epochs" if entry.learns == "epochs" else "steps"
+        out = tmp_path_factory.mktemp("run") / entry.name
+        options = {"model": entry.name, "data": info_for(entry, records).path, "overrides": small, "seed": 5}
+        options |= {"batch_size": 4, "sample_every": 0, "out": out}
+        for each in lengths:
+            run, code = train(TrainSettings(**options, strategy="one", **{length: each}))
             assert code == 0
-        states.append(checkpoint.read(checkpoint.latest(run.checkpoints)))
-    for (name, value), again in zip(states[0].arrays.items(), states[1].arrays.values(), strict=True):
-        np.testing.assert_array_equal(value, again, err_msg=name)
+            options = {"resume": out}
+        done[entry.name, lengths] = run
+        return run
+
+    return parts
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_run_resumed_half_way_ends_with_the_same_bits(entry, train):
+    from zoo.runs import checkpoint
+
+    runs = train(entry, (2,)), train(entry, (1, 2))
+    first, second = (checkpoint.read(checkpoint.latest(run.checkpoints)).arrays for run in runs)
+    assert list(first) == list(second)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_finished_run_is_exported_and_asked(entry, train, records, tmp_path):
+    from typer.testing import CliRunner
+
+    from zoo.analysis.rows import rows_of
+    from zoo.serving.open_model import open_model
+    from zoo_tools import export, infer
+
+    run, info = train(entry, (2,)), info_for(entry, records)
     assert run.model_file.is_file() and (run.export / "saved_model.pb").is_file()
-    if isinstance(keras.saving.load_model(run.model_file), EpochModel):
+    done = CliRunner().invoke(export.app, [str(run.path), "--out", str(tmp_path / "served")])
+    assert done.exit_code == 0, done.output
+    opened, served = open_model(run.path), open_model(tmp_path / "served")
+    assert opened.verbs == served.verbs and opened.trained_on == served.trained_on != {}
+    for verb in opened.verbs:
+        inputs = opened.keras_model.endpoints()[verb].inputs.values()
+        if any(each.role not in ("data", "ctf") for each in inputs):
+            continue
+        ours, theirs = (rows_of(model, verb, info, 4) for model in (opened, served))
+        assert set(ours) == set(theirs)
+        for name, values in ours.items():
+            np.testing.assert_allclose(values, theirs[name], rtol=1e-3, atol=1e-3, err_msg=f"{verb} {name}")
+    if "align" in opened.verbs:
+        out = tmp_path / "aligned.star"
+        words = ["align", str(tmp_path / "served"), "--data", info.path, "--out", str(out)]
+        done = CliRunner().invoke(infer.app, words)
+        assert done.exit_code == 0, done.output
+        text = out.read_text()
+        assert text.count(".mrc") >= info.count and "rlnAngleRot" in text
+    if entry.learns == "epochs":
         assert (run.path / "results" / "particles.star").is_file()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from zoo.data.formats.mrc import read_volume, write_volume
+from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import DatasetInfo
 from zoo.data.packing.pack_particles import pack_particles
 from zoo.data.packing.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
@@ -278,3 +279,31 @@ def test_bad_volumes_leave_nothing_and_can_be_mended(tmp_path, contrast):
     assert list(out.iterdir()) == []
     broken.write_bytes(whole)
     assert pack_subtomograms(folder, out, settings, processes=1).info.count == 4
+
+
+def test_half_sets_of_the_file_are_in_the_batches(tmp_path, source):
+    """Both readers of records give rlnRandomSubset by record, and 0 where the file has none."""
+    pack_subtomograms(source / "subtomograms.star", tmp_path / "set", RAW, processes=1)
+    info = DatasetInfo.load(tmp_path / "set")
+    stated = info.load_table()["random_subset"]
+    for batches in (sequential_arrays(info, 4), BATCHES.sequential_subtomograms(info, 4).as_numpy_iterator()):
+        found = np.concatenate([batch["random_subset"] for batch in batches])
+        np.testing.assert_array_equal(found, stated)
+    assert set(stated) <= {0, 1, 2}
+
+
+def test_reading_boxes_does_not_look_at_the_whole_table_for_each(tmp_path, monkeypatch):
+    """100,000 picks took minutes: every box made arrays of all coordinates and all tilts anew."""
+    write_volume(tmp_path / "t.mrc", np.random.default_rng(0).normal(size=(20, 20, 20)).astype("f4"), 10.0)
+    rows = "".join(f"{8 + i % 4},9,{8 + i // 100 % 4}\n" for i in range(400))
+    (tmp_path / "c.csv").write_text("x,y,z\n" + rows)
+    table = read_subtomograms(tmp_path / "c.csv", tmp_path / "t.mrc", tilt_range_deg=(-60, 60))
+    calls = []
+    for name in ("coordinates_voxel", "tilt_range_deg"):
+        whole = getattr(type(table), name)
+        monkeypatch.setattr(type(table), name, lambda self, whole=whole: calls.append(1) or whole(self))
+    reader = VolumeReader(table, 8)
+    for index in range(len(table)):
+        reader.read([index])
+        reader.wedge(index, 8)
+    assert len(calls) <= 4

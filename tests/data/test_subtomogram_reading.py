@@ -340,13 +340,9 @@ def test_volumes_that_cannot_be(folder, volumes):
 def test_two_dimensional_stacks_are_named_for_what_they_are(folder):
     flagged = "data_general\n\n_rlnTomoSubTomosAre2DStacks 1\n\n" + HEAD + "_rlnTomoName\n" + COLUMNS
     rows = "TS_1 " + ROWS.replace("\nb", "\nTS_1 b")
-    refuses(
-        lambda: read_star_text(folder, flagged + rows),
-        "holds 2D tilt stacks (pseudo-subtomograms of RELION 5), expected volumes",
-        "'Write output as 2D stacks' set to No",
-    )
-    by_dimension = HEAD.replace("4.0 3", "4.0 2") + "_rlnTomoName\n" + COLUMNS + rows
-    refuses(lambda: read_star_text(folder, by_dimension), "2D tilt stacks", "export 3D subtomograms instead")
+    refuses(lambda: read_star_text(folder, flagged + rows), "holds 2D tilt stacks", "--tomograms")
+    by_dimension = HEAD.replace("4.0 3", "4.0 2") + COLUMNS + ROWS
+    refuses(lambda: read_star_text(folder, by_dimension), "2D images", "export 3D subtomograms instead")
     by_name = HEAD + COLUMNS + ROWS.replace("b.mrc", "b_stack2d.mrcs")
     refuses(lambda: read_star_text(folder, by_name), "row 2", "b_stack2d.mrcs, a stack of 2D images")
     write_stack(folder / "b.mrc", np.zeros((7, 12, 12)), 4.0)

@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -72,7 +73,8 @@ def test_folders_that_are_no_saved_model_are_told(tmp_path, exported):
         ServedModel(tmp_path)
     (tmp_path / METADATA).parent.mkdir()
     metadata = json.loads((exported / METADATA).read_text())
-    (tmp_path / METADATA).write_text(json.dumps(metadata))
+    checksums = {"saved_model.pb": metadata["crc32"]["saved_model.pb"]}
+    (tmp_path / METADATA).write_text(json.dumps({**metadata, "crc32": checksums}))
     with pytest.raises(ZooError, match="saved_model.pb: is not the file that was exported"):
         ServedModel(tmp_path)
     del metadata["crc32"]  # exported before checksums were written
@@ -108,3 +110,12 @@ def test_a_run_folder_is_opened_by_its_own_model(tmp_path, exported):
     (tmp_path / "run" / "config.json").write_text('{"zoo_run": 1, "model": "vaegan3d"}')
     with pytest.raises(ZooError, match="has no model.keras yet"):
         open_model(tmp_path / "run")
+
+
+@pytest.mark.parametrize("state", ["old", "ready"])
+@pytest.mark.parametrize("named", ["served", "served/1"])
+def test_an_export_whose_process_was_killed_between_two_names_is_opened(tmp_path, exported, state, named):
+    left = tmp_path / "served" / f".1.{socket.gethostname()}-99999999.{state}"
+    shutil.copytree(exported, left)
+    assert isinstance(open_model(tmp_path / named), ServedModel)
+    assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]

@@ -349,3 +349,46 @@ def test_help_is_fast_and_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 5  # 0.3 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("out", "star", "words"),
+    [
+        ("l.npz", "x.txt", "written as .star or .cs, not .txt"),
+        ("file/l.npz", None, "is a file, so nothing can be written in it"),
+        ("l.npz", "file/x.star", "is a file, so nothing can be written in it"),
+        ("l.npz", "folder.star", "is a folder"),
+    ],
+)
+def test_encode_refuses_names_before_it_encodes(infer, small_run, tmp_path, monkeypatch, out, star, words):
+    import zoo_tools.infer as module
+
+    def encoded(*arguments):
+        raise AssertionError("was encoded first")
+
+    monkeypatch.setattr(module, "_encode", encoded)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.star").mkdir()
+    more = [] if star is None else ["--star", tmp_path / star]
+    code, _, err = infer("encode", small_run, "--out", tmp_path / out, *more)
+    assert code == 2 and words in err
+    assert not (tmp_path / "l.npz").exists()
+
+
+def test_select_by_range_and_the_others(infer, latents, source, tmp_path):
+    z = np.load(latents / "z.npz")
+    kept = set(z["source_row"][z["z_mean"][:, 0] > np.median(z["z_mean"][:, 0])].tolist())
+    where = [
+        "--where",
+        f"zooLatent0 > {np.median(z['z_mean'][:, 0])!r}".replace("np.float32(", "").replace(")", ""),
+    ]
+    found = []
+    for more in ([], ["--complement"]):
+        code, out, _ = infer("select", latents / "z.npz", *where, *more, "--out", tmp_path / "s.star")
+        assert code == 0 and "of 60 particles" in out
+        found.append(starfile.read(tmp_path / "s.star")["particles"]["rlnImageName"].tolist())
+    original = starfile.read(source)["particles"]["rlnImageName"].tolist()
+    assert [name.split("@")[0] for name in found[0]] == [
+        name.split("@")[0] for row, name in enumerate(original) if row in kept
+    ]
+    assert len(found[0]) + len(found[1]) == 60

@@ -20,7 +20,7 @@ from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
 from zoo.training.job import train
-from zoo.training.settings import TrainSettings
+from zoo.training.settings import TrainSettings, new_config
 
 pytestmark = pytest.mark.slow
 FAST = {"classes": "2", "candidates": "2", "step_deg": "30", "max_radius": "5"}
@@ -202,7 +202,7 @@ def test_volumes_do_not_stay_in_memory(tmp_path, measured_python, monkeypatch):
         from zoo.simulate.subtomogram_settings import SubtomogramSettings
         from zoo.simulate.subtomograms import simulate_subtomograms
         from zoo.training import job
-        from zoo.training.settings import TrainSettings
+        from zoo.training.settings import TrainSettings, new_config
         if __name__ == "__main__":
             folder, count = Path(sys.argv[1]), int(sys.argv[2])
             classes = embedded_classes(48)
@@ -228,13 +228,35 @@ def test_volumes_do_not_stay_in_memory(tmp_path, measured_python, monkeypatch):
         ({"start_from": "run"}, "faml starts from maps; give --set references"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
         ({"model": "vaegan3d", "overrides": {}, "epochs": None}, "vaegan3d is trained on 2D particle images"),
-        ({"data": None}, "needs subtomograms"),
     ],
 )
 def test_bad_options_are_refused_and_leave_nothing(records, tmp_path, changes, words):
     with pytest.raises(ZooError, match=words):
         train(options(records, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
+
+
+def test_without_data_it_trains_on_the_embedded_ones(tmp_path, monkeypatch, capsys):
+    """Two classes unless a person says otherwise; the run ends with what was found, and goes on."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    fast = {name: value for name, value in FAST.items() if name != "classes"} | {"box": "16"}
+    run, code = train(options(None, tmp_path / "run", overrides=fast, epochs=1, batch_size=20))
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "60 subtomograms of 16 px" in said and "(embedded)" in said
+    assert "setting: classes=2, as the embedded data suggest" in said
+    assert run.config["hyperparameters"]["classes"] == 2 and run.config["suggested"] == {"classes": 2}
+    for k in (1, 2):
+        assert f"class {k}: label" in said and "F1 " in said
+    with open(run.path / "results" / "truth.csv", newline="") as file:
+        truth = list(csv.DictReader(file))
+    assert [row["number"] for row in truth] == ["1", "2"]
+    assert all(0 <= float(row["f1"]) <= 1 and float(row["fsc_half_angstrom"]) > 40 for row in truth)
+    again, code = train(TrainSettings(resume=run.path, epochs=2, strategy="one"))
+    assert code == 0 and again.config["hyperparameters"]["classes"] == 2
+    fast |= {"classes": "1"}
+    config, _ = new_config(options(None, tmp_path / "one", overrides=fast))
+    assert config["hyperparameters"]["classes"] == 1 and config["suggested"] == {}
 
 
 def test_images_are_refused(toy_records, tmp_path):

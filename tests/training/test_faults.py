@@ -13,6 +13,7 @@ import keras
 import pytest
 
 from zoo.errors import ZooError
+from zoo.files import whole_path
 from zoo.runs import checkpoint
 from zoo.training import job
 
@@ -87,18 +88,21 @@ def test_a_second_trainer_is_refused(trained, train_in_process):
 
 
 def test_a_signal_while_finishing_ends_it_and_resume_finishes(tmp_path, train_in_process, monkeypatch):
-    def stopped_here(*_):
-        os.kill(os.getpid(), signal.SIGTERM)
+    @contextlib.contextmanager
+    def stopped_half_way(path, **named):
+        with whole_path(path, **named) as temporary:
+            temporary.write_bytes(b"half a model")
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield temporary
 
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patched:
-        patched.setattr(job, "_export", stopped_here)
+        patched.setattr(job, "whole_path", stopped_half_way)
         run, code = train_in_process(out=tmp_path / "run", steps=1, sample_every=0)
     assert code == 143 and signal.getsignal(signal.SIGTERM) == before
-    assert run.model_file.exists() and not run.export.exists()
-    assert not [path for path in run.path.rglob(".*")]
+    assert not run.model_file.exists() and not list(run.path.rglob(".*"))
     _, code = train_in_process(resume=run.path)
-    assert code == 0 and (run.export / "saved_model.pb").exists()
+    assert code == 0 and run.model_file.exists()
 
 
 def test_a_signal_while_the_last_state_is_saved_counts(tmp_path, train_in_process, monkeypatch):
@@ -116,10 +120,6 @@ def test_a_signal_while_the_last_state_is_saved_counts(tmp_path, train_in_proces
 
 @pytest.mark.parametrize("name", ["step-00000001.npz", "model.keras", "metrics.csv"])
 def test_a_full_disk_names_the_file_and_how_to_go_on(tmp_path, train_in_process, monkeypatch, name):
-    import zoo.files
-
-    whole_path = zoo.files.whole_path
-
     @contextlib.contextmanager
     def full(path, *arguments, **named):
         with whole_path(path, *arguments, **named) as temporary:
@@ -128,7 +128,7 @@ def test_a_full_disk_names_the_file_and_how_to_go_on(tmp_path, train_in_process,
                 raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
 
     with monkeypatch.context() as patched:
-        patched.setattr(zoo.files, "whole_path", full)
+        patched.setattr("zoo.files.whole_path", full)
         patched.setattr(job, "whole_path", full)
         run = tmp_path / "run"
         refused(
@@ -150,24 +150,25 @@ def test_what_a_killed_trainer_left_is_cleared(trained, train_in_process):
     ]
     for path in left:
         path.write_bytes(b"half")
-    old = trained.path / "export" / f".1.{host}-99999999.old"
-    os.rename(trained.export, old)  # killed between the two renames of an export
     _, code = train_in_process(resume=trained.path)
-    assert code == 0 and not any(path.exists() for path in [*left, old])
-    assert (trained.export / "saved_model.pb").exists()
+    assert code == 0 and not any(path.exists() for path in left)
 
 
 def test_the_state_of_the_process_is_as_it_was(tmp_path, train_in_process, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     policy = keras.config.dtype_policy()
     seen = []
-    monkeypatch.setattr(job, "_export", lambda *_: seen.append(keras.config.dtype_policy().name))
-    train_in_process(out=tmp_path / "run", steps=1, sample_every=0, mixed_precision=True)
+
+    def stopped(*_):
+        os.environ["TF_CONFIG"] = "as of a cluster"
+        seen.append(keras.config.dtype_policy().name)
+        raise ZooError("stopped")
+
+    monkeypatch.setattr(job, "make_learner", stopped)
+    with pytest.raises(ZooError, match="stopped"):
+        train_in_process(out=tmp_path / "run", steps=1, mixed_precision=True)
     assert seen == ["mixed_bfloat16"]
     assert keras.config.dtype_policy() == policy and "TF_CONFIG" not in os.environ
-    with pytest.raises(ZooError):  # also after a failure
-        train_in_process(out=tmp_path / "run", steps=1, mixed_precision=True)
-    assert keras.config.dtype_policy() == policy
 
 
 def test_a_log_that_is_a_file_is_one_line(trained, train_in_process):

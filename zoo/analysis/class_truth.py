@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.truth import match_truth, read_truths, truth_folder
+from zoo.files import whole_file
 from zoo.metrics.classification import classify_by_label
 
 
@@ -67,7 +68,7 @@ def compare_classes(maps, classes, labels, source, voxel_size_angstrom: float) -
 
 def write_truth(found: list[ClassTruth], path: str | Path) -> None:
     """``found`` as CSV, with nothing in the columns that are not known."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path, "w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(ClassTruth)])
         writer.writeheader()
         for each in found:

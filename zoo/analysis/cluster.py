@@ -41,6 +41,10 @@ class ClusterSettings:
         """Raise ZooError if these settings cannot cluster `count` particles."""
         if self.method not in METHODS:
             raise ZooError(f"unknown clustering method {self.method!r}, expected one of {', '.join(METHODS)}")
+        if not 0 <= self.random_state < 2**32:
+            raise ZooError(f"--seed {self.random_state}: expected a whole number from 0 to {2**32 - 1}")
+        if not 0 <= self.min_dist <= 1:  # UMAP's own spread
+            raise ZooError(f"--min-dist {self.min_dist}: expected a distance from 0 to 1")
         if self.method == "kmeans":
             _check_kmeans(count, self.clusters)
         elif self.clusters is not None:

@@ -23,12 +23,11 @@ from zoo.analysis.maps import (
     write_overlay_script,
     write_series_script,
 )
+from zoo.analysis.markers import CLUSTERS
 from zoo.analysis.paths import cluster_centres, pca_path
 from zoo.analysis.selection import latent_columns, selection_suffix, write_selection
 from zoo.analysis.truth import TruthMatch, match_truth
 from zoo.errors import ZooError
-
-CLUSTERS = "clusters.npz"
 
 
 @dataclass

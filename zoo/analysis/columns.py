@@ -32,6 +32,11 @@ def _write_bare(path: Path, order: dict[str, np.ndarray], columns: Mapping[str, 
     from zoo.data.formats.star_blocks import write_star_blocks
     from zoo.data.formats.star_write import as_text
 
-    rows = {"zooUid": order["uid"], "zooSourceRow": order["source_row"], **columns}
+    rows = {"zooUid": order["uid"], "zooSourceRow": order["source_row"]}
+    for axis in "xyz":  # of picks: where the boxes were cut, from 0
+        places = order.get(f"coordinate_{axis}_voxel")
+        if places is not None and np.isfinite(places).all():
+            rows[f"rlnCoordinate{axis.upper()}"] = places
+    rows |= columns
     frame = pd.DataFrame({name: as_text(values) for name, values in rows.items()})
     write_star_blocks(str(path), {"particles": frame}, {"version": "# version 30001"})

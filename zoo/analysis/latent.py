@@ -23,7 +23,8 @@ class Latents:
     """Latent coordinates of n particles, row i being particle i of the data set.
 
     ``z_mean``, ``z_logvar`` (n, d); ``uid``, ``source_row``, ``label`` (n,), the label −1 where it
-    is not known; ``source`` is the particle file that ``source_row`` counts in.
+    is not known; ``source`` is the particle file that ``source_row`` counts in, ``origin`` how it was
+    read (text of a `zoo.data.reopen.SourceRecord`).
     """
 
     z_mean: np.ndarray
@@ -33,6 +34,7 @@ class Latents:
     label: np.ndarray
     source: str = ""
     model: str = ""
+    origin: str = ""
     extra: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -95,7 +97,7 @@ def _checked(columns: dict, path) -> dict:
         if len(columns[name]) != n:
             raise ZooError(f"{path}: {name} has {len(columns[name])} rows, expected {n} as z_mean")
         columns[name] = columns[name].astype(dtype, copy=False)
-    text = {name: str(columns.pop(name, "")) for name in ("source", "model")}
+    text = {name: str(columns.pop(name, "")) for name in ("source", "model", "origin")}
     known = {name: columns.pop(name) for name in ARRAYS}
     return {**known, **text, "extra": columns}
 
@@ -131,8 +133,11 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
             f"{info.path}: particle {row} got a latent that is not finite; "
             "the run has diverged or the image holds NaN (zoo-pack --check)"
         )
+    from zoo.data.reopen import SourceRecord
+
     columns = {name: np.asarray(columns[name]).astype(dtype) for name, dtype in ARRAYS.items()}
-    return Latents(**columns, source=source_path(info), model=model.name)
+    origin = SourceRecord.of(info).to_text()
+    return Latents(**columns, source=source_path(info), model=model.name, origin=origin)
 
 
 def source_path(info) -> str:

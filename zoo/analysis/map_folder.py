@@ -13,11 +13,10 @@ from zoo.analysis.cluster_report import load_clusters
 from zoo.analysis.figures import save_slices
 from zoo.analysis.latent import Latents, check_latent_size
 from zoo.analysis.maps import contour_level, latent_maps, write_map_series, write_series_script
-from zoo.analysis.paths import cluster_centres, pca_path
+from zoo.analysis.markers import SERIES
+from zoo.analysis.paths import MOST_MAPS, cluster_centres, pca_path
 from zoo.errors import ZooError
 
-SERIES = "series.json"
-MOST_MAPS = 1000
 _MOST_ROWS = 16  # of slices in one figure
 
 

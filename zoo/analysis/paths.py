@@ -4,6 +4,8 @@ import numpy as np
 
 from zoo.errors import ZooError
 
+MOST_MAPS = 1000  # written at once
+
 
 def principal_axes(z) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """PCA of latents z (n, d): mean (d,), axes (k, d) as unit rows, spread (k,) as standard deviations.
@@ -28,10 +30,10 @@ def pca_path(z, count: int = 4, low: float = 5.0, high: float = 95.0, component:
     components stay at the mean. Raises ZooError if `component` or the percentiles make no sense.
     """
     z = np.asarray(z, np.float64)
-    if count < 1 or not 0 <= low <= high <= 100:
+    if not 1 <= count <= MOST_MAPS or not 0 <= low <= high <= 100:
         raise ZooError(
             f"a path of {count} latents from percentile {low} to {high} cannot be made; "
-            "expected at least 1 latent and 0 ≤ low ≤ high ≤ 100"
+            f"expected 1 to {MOST_MAPS:,} latents and 0 ≤ low ≤ high ≤ 100"
         )
     mean, axes, _ = principal_axes(z)
     if not 0 <= component < len(axes):

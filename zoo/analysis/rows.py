@@ -67,12 +67,26 @@ def rows_of(
 
 
 def require_fit(model, info) -> None:
-    """Raise ZooError where records are of another box than a model was trained on."""
+    """Raise ZooError where records differ from what an opened model was trained on.
+
+    Box, and, where the model says what it was trained on, kind and the way that grey values were normalised:
+    latents or poses of such records would mean nothing. Another pixel size is told: `pixel_size_note`.
+    """
     if model.box != info.box:
         raise ZooError(
             f"{info.path}: {info.kind} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
         )
+    facts = model.trained_on
+    for name, found, option in (
+        ("kind", info.kind, ""),
+        ("normalisation", info.normalisation.get("method"), "; pack them again with --normalisation {}"),
+    ):
+        if name in facts and found is not None and facts[name] != found:
+            raise ZooError(
+                f"{info.path}: {name} {found}, but the model was trained on {facts[name]}"
+                + option.format(facts[name])
+            )
 
 
 def pixel_size_note(model, info) -> str:
@@ -83,8 +97,8 @@ def pixel_size_note(model, info) -> str:
     return (
         f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å: "
         f"a particle is {ours / theirs:.3g} times as large in pixels, and what the model says of it means "
-        "little. "
-        f"Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if their file is wrong"
+        f"little. Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if their file is "
+        "wrong"
     )
 
 

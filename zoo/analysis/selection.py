@@ -1,66 +1,79 @@
 """Selected particles go back to the file that they came from, every column and optics group kept."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from zoo.data.particles import read_particles, write_particles
+from zoo.data.formats.subtomogram_star_write import write_subtomograms
+from zoo.data.particles import write_particles
+from zoo.data.reopen import SourceRecord, reopen_source, require_same_rows
 from zoo.errors import ZooError
 
 
-def read_source(path, uid, source_row):
-    """The particle table behind a data set; raises ZooError if the file has changed since packing.
+def read_source(origin, uid, source_row, path=None, stacks=None):
+    """The whole particle or subtomogram table behind latents or a data set.
 
-    `uid` and `source_row` (n,) are those kept with the latents.
+    `origin` is a path or the text of a `SourceRecord`, `uid` and `source_row` (n,) are those kept with it;
+    `path` and `stacks` where the file or its images have moved. Raises ZooError if the file has changed since
+    packing.
     """
-    if not path:
-        raise ZooError("the data set does not say which particle file it was packed from; pack it again")
-    path = Path(path)
-    if not path.exists():
-        raise ZooError(
-            f"{path}: the particle file that the data set was packed from is gone; "
-            "put it back, or name its new place with --source FILE"
-        )
-    table = read_particles(path)
-    uid, rows = np.asarray(uid, np.uint64), np.asarray(source_row, np.int64)
-    if rows.min() < 0 or rows.max() >= len(table):
-        raise ZooError(
-            f"{path}: has {len(table)} rows, but the data set names row {int(rows.max())}; "
-            "the file has changed since it was packed, pack it again"
-        )
-    changed = np.flatnonzero(table.uid[rows] != uid)
-    if len(changed):
-        row = int(rows[changed[0]])
-        raise ZooError(
-            f"{path}: row {row} is another particle than the one packed (uid {table.uid[row]}, "
-            f"expected {uid[changed[0]]}); the file has changed since, pack it again"
-        )
+    table = SourceRecord.from_text(str(origin)).read(path, stacks)
+    require_same_rows(table, uid, source_row)
     return table
 
 
-def open_source(info, path=None):
-    """The particle table that a data set was packed from; `path` where the file has moved.
+def open_source(info, path=None, stacks=None):
+    """The table that a data set was packed from; `path`, `stacks` where file or images have moved.
 
     Raises ZooError as `read_source` does.
     """
-    columns = info.load_table()
-    return read_source(path or info.source.get("path"), columns["uid"], columns["source_row"])
+    return reopen_source(info, path, stacks)
+
+
+def check_output(path, table) -> None:
+    """Raise ZooError where a selection of `table` cannot be written to `path`: known before any work."""
+    path = Path(path)
+    if table.source and path.absolute() == Path(table.source.path).absolute():
+        raise ZooError(f"{path}: is the file that the particles come from; name another one")
+    suffixes = (".star",) if table.image_ndim == 3 else (".star", ".cs")
+    if path.suffix.lower() not in suffixes:
+        raise ZooError(
+            f"{path}: {table.kind} are written as {' or '.join(suffixes)}, not "
+            f"{path.suffix or 'without a suffix'}"
+        )
+    check_place(path)
+
+
+def check_place(path) -> None:
+    """Raise ZooError where no file can be written at `path`: a folder there, or a file in its way."""
+    path = Path(path).absolute()
+    if path.is_dir():
+        raise ZooError(f"{path}: is a folder, expected the name of a file to write")
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise ZooError(f"{path}: {above} is a file, so nothing can be written in it; choose another name")
+    if not os.access(above, os.W_OK):
+        raise ZooError(f"{path}: no permission to write in {above}; choose another name")
 
 
 def write_selection(table, source_row, path, columns=None) -> int:
-    """Write the rows `source_row` (k,) of `table`, in the order of the file, with extra `columns`.
+    """Write the rows `source_row` (k,) of the file of `table`, in its order, with extra `columns`.
 
     `columns` maps a name to k values in the order of `source_row`. Raises ZooError if nothing is
     selected. Returns the number of rows written.
     """
     rows = np.asarray(source_row, np.int64)
-    if table.source and Path(path).absolute() == Path(table.source.path).absolute():
-        raise ZooError(f"{path}: is the file that the particles come from; name another one")
+    check_output(path, table)
     if not len(rows):
         raise ZooError(f"{path}: no particle is selected; nothing was written")
     rows, first = np.unique(rows, return_index=True)
     extra = {name: np.asarray(values)[first] for name, values in (columns or {}).items()}
-    write_particles(table.select(rows), path, extra_columns=extra or None)
+    part = table.select(np.searchsorted(table.source_row, rows))
+    if table.image_ndim == 3:
+        write_subtomograms(part, path, extra_columns=extra or None)
+    else:
+        write_particles(part, path, extra_columns=extra or None)
     return len(rows)
 
 

@@ -79,6 +79,10 @@ class DatasetInfo:
         """Absolute paths of the shards, in record order."""
         return [str(Path(self.path) / shard.name) for shard in self.shards]
 
+    def batches(self, batch_size: int, seed: int = 0, start_step: int = 0):
+        """Endless ``tf.data`` batches (dicts of tensors), a pure function of (seed, step)."""
+        return kind_of(self).batches(self, batch_size, seed, start_step)
+
     def save(self, folder: str | Path) -> None:
         """Write info.json into ``folder``, whole or not at all."""
         content = dataclasses.asdict(self)

@@ -64,15 +64,13 @@ class Kind:
 
         return check_dataset(info.path, processes, progress or (lambda done, total: None))
 
-    def read_source(self, info, path: str | Path | None = None):
+    def read_source(self, info, path: str | Path | None = None, stacks: str | Path | None = None):
         """The person's own table that the set was packed from, in the order of its file.
 
-        ``path``: where the file has moved. Raises ZooError where it is gone or has changed since.
+        ``path``, ``stacks``: where the file and its images have moved. Raises ZooError where it is gone or
+        has changed since.
         """
-        table = self._read_source(info, path)
-        columns = info.load_table()
-        _require_same_rows(table, columns["uid"], columns["source_row"])
-        return table
+        return self._read_source(info, path, stacks)
 
     def write_columns(
         self, info, path: str | Path, columns: Mapping[str, Any], source: str | Path | None = None
@@ -89,7 +87,8 @@ class Kind:
             if len(values) != info.count:
                 raise ZooError(f"{path}: {name} has {len(values)} values for {info.count} {info.kind}")
         extra = {name: np.asarray(values)[order] for name, values in columns.items()}
-        self._write_columns(info, table.select(rows[order]), path, extra)
+        part = table.select(np.searchsorted(table.source_row, rows[order]))
+        self._write_columns(info, part, path, extra)
         return info.count
 
 
@@ -115,35 +114,16 @@ def require_kind(info, name: str) -> None:
         raise ZooError(f"{info.path}: holds {info.kind}, expected {wanted}; choose another data set or model")
 
 
-def _source_path(info, path: str | None) -> str:
-    path = path or info.source.get("path")
-    if not path:
-        raise ZooError(f"{info.path}: does not say which file it was packed from; pack it again")
-    return path
+def _reopen(info, path, stacks):
+    from zoo.data.reopen import reopen_source
 
-
-def _require_same_rows(table, uid: np.ndarray, rows: np.ndarray) -> None:
-    where = table.source.path if table.source else "source"
-    if rows.max() >= len(table) or not np.array_equal(table.uid[rows], uid):
-        raise ZooError(f"{where}: has changed since it was packed; pack it again, or put the old file back")
-
-
-def _read_particles(info, path: str | None):
-    from zoo.data.particles import read_particles
-
-    return read_particles(_source_path(info, path))
+    return reopen_source(info, path, stacks)
 
 
 def _write_particles(info, table, path: str, columns: dict) -> None:
     from zoo.data.particles import write_particles
 
     write_particles(table, path, columns)
-
-
-def _read_subtomograms(info, path: str | None):
-    from zoo.data.subtomograms import read_subtomograms
-
-    return read_subtomograms(_source_path(info, path))
 
 
 def _write_subtomograms(info, table, path: str, columns: dict) -> None:
@@ -160,14 +140,14 @@ def _no_source(info, *_):
 
 KINDS: dict[str, Kind] = {
     "particles": Kind(
-        "particles", "2D particle images", "pixels", PARTICLE_RECORD, _read_particles, _write_particles
+        "particles", "2D particle images", "pixels", PARTICLE_RECORD, _reopen, _write_particles
     ),
     "subtomograms": Kind(
         "subtomograms",
         "subtomograms (volumes)",
         "voxels",
         SUBTOMOGRAM_RECORD,
-        _read_subtomograms,
+        _reopen,
         _write_subtomograms,
     ),
     "maps": Kind("maps", "density maps", "voxels", MAP_RECORD, _no_source, _no_source),

@@ -10,10 +10,11 @@ import numpy as np
 
 from zoo.data.formats.mrc import read_header
 from zoo.data.formats.star_blocks import split_values
+from zoo.data.formats.tomograms_star import is_optimisation_set, read_optimisation_set
 from zoo.data.tables.particle_table import Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
-from zoo.input_files import existing_file
+from zoo.input_files import existing_file, resolve_images
 
 VOLUME_SUFFIXES = (".mrc", ".map", ".ccp4", ".em", ".rec", ".mrc.gz", ".map.gz", ".ccp4.gz", ".em.gz")
 _HEAD_BYTES = 1 << 16
@@ -29,7 +30,7 @@ _VOLUME_COLUMNS = re.compile(
 def holds_subtomograms(path: str | os.PathLike) -> bool:
     """Whether ``path`` is a folder of volumes, or a STAR file of subtomograms or of places in a tomogram.
 
-    Looks at the start of the file only. 2D tilt stacks count: reading them says what is wrong.
+    Looks at the start of the file only. 2D tilt stacks count, and so do optimisation sets of RELION 5.
     """
     path = Path(path)
     if path.is_dir():
@@ -43,6 +44,8 @@ def holds_subtomograms(path: str | os.PathLike) -> bool:
             head += b"\n" + file.read(_HEAD_BYTES)
     if b"data_" not in head or b"\0" in head:
         return False
+    if is_optimisation_set(path):
+        return True
     lines = re.sub(rb"^[ \t]*_", b"", head, flags=re.MULTILINE)
     stated = _stated_dimension(lines)
     if stated == b"3":
@@ -60,30 +63,60 @@ def read_subtomograms(
     pixel_size_angstrom: float | None = None,
     wedge: str | os.PathLike | None = None,
     tilt_range_deg: tuple[float, float] | None = None,
+    tomogram_name: str | None = None,
+    stacks: str | os.PathLike | None = None,
+    tomograms: str | os.PathLike | None = None,
 ) -> SubtomogramTable:
     """Subtomograms of a STAR file or a folder of MRC/EM files; with ``tomogram`` the places in it.
 
-    ``source`` is then a STAR file or a CSV with columns x, y, z (voxels, 0-based). ``wedge`` (a mask file)
-    and ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured
-    everywhere. ``pixel_size_angstrom`` overrides what the files say. Raises ZooError with file, row, what
-    was found and what was expected.
+    ``source`` is then STAR, text with columns x, y, z (voxels, 0-based) or copick's JSON
+    (`read_coordinates`); ``tomogram_name`` is how it names this tomogram. ``wedge`` (a mask file) and
+    ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured everywhere.
+    ``pixel_size_angstrom`` overrides what the files say; ``stacks`` is the folder that volumes
+    or tomogram have moved to. Of 2D tilt stacks ``tomograms`` (tomograms.star) describes the tilts; it is
+    found beside the file, or ``source`` is an optimisation_set.star. What was given is kept in
+    ``table.source.options``. Raises ZooError with file, row, what was found and what was expected.
     """
     source = os.path.abspath(os.fspath(source))
+    stacks = None if stacks is None else os.path.abspath(stacks)
+    if tomogram is None and tomogram_name is not None:
+        raise ZooError(
+            f"--tomogram-name {tomogram_name}: is how a list of places names --tomogram; give that"
+        )
+    if is_optimisation_set(source):
+        source, named = read_optimisation_set(source)
+        tomograms = named if tomograms is None else tomograms
+    if tomograms is not None and (tomogram is not None or os.path.isdir(source)):
+        raise ZooError(f"{source}: --tomograms is only for STAR files of 2D tilt stacks; leave it out")
     if tomogram is not None:
         from zoo.data.formats.coordinates import read_coordinates
 
-        table = read_coordinates(source, existing_file(tomogram), pixel_size_angstrom)
+        if stacks is not None:
+            tomogram = resolve_images([os.fspath(tomogram)], os.getcwd(), moved_to=stacks)[0][0]
+        tomogram = existing_file(tomogram)
+        table = read_coordinates(source, tomogram, pixel_size_angstrom, tomogram_name)
     elif os.path.isdir(source):
         table = _read_folder(source)
     else:
         from zoo.data.formats.subtomogram_star import read_subtomogram_star
 
-        table = read_subtomogram_star(existing_file(source))
+        given = None if tomograms is None else os.path.abspath(tomograms)
+        table = read_subtomogram_star(existing_file(source), stacks, pixel_size_angstrom, given)
     if pixel_size_angstrom is not None:
         if not 0 < pixel_size_angstrom <= 10_000:
             raise ZooError(f"pixel size {pixel_size_angstrom:g} Å given, expected more than 0, at most 10000")
         table.pixel_size_angstrom = np.full(len(table), float(pixel_size_angstrom))
     _set_wedge(table, wedge, tilt_range_deg)
+    given = {
+        "tomogram": tomogram,
+        "pixel_size_angstrom": None if pixel_size_angstrom is None else float(pixel_size_angstrom),
+        "wedge": None if wedge is None else os.path.abspath(wedge),
+        "tilt_range_deg": None if tilt_range_deg is None else [float(tilt) for tilt in tilt_range_deg],
+        "tomogram_name": tomogram_name,
+        "stacks": stacks,
+        "tomograms": None if table.tilts is None else table.tilts.files[0],
+    }
+    table.source.options = {name: value for name, value in given.items() if value is not None}
     return table
 
 
@@ -144,6 +177,11 @@ def _set_wedge(table, wedge, tilt_range_deg) -> None:
     count = len(table)
     if wedge is not None and tilt_range_deg is not None:
         raise ZooError("--wedge and --tilt-range both given: they say the same thing; give one")
+    if table.tilts is not None and (wedge is not None or tilt_range_deg is not None):
+        raise ZooError(
+            f"{table.source.path}: --wedge and --tilt-range are not for 2D tilt stacks, whose tilts are "
+            "known; leave them out"
+        )
     if wedge is not None:
         table.wedge_paths, table.wedge_index = [existing_file(wedge)], np.zeros(count, np.int32)
     if tilt_range_deg is not None:

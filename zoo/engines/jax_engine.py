@@ -146,9 +146,7 @@ def _is_number(value) -> bool:
     return np.asarray(value).dtype.kind in "fiu" and np.asarray(value).dtype.itemsize <= 4
 
 
-def fit(
-    model, x, epochs: int = 1, steps_per_epoch: int | None = None, callbacks=None, verbose="auto", **unused
-):
+def fit(model, x, epochs: int = 1, steps_per_epoch: int | None = None, callbacks=None, verbose="auto"):
     """`keras.Model.fit` for several optimizers on JAX: batches in, callbacks called, History out."""
     engine = JaxEngine(model, seed=model.seed)
     called = keras.callbacks.CallbackList(

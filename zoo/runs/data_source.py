@@ -13,11 +13,12 @@ from zoo.runs.run_config import check_data
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
 
 
-def open_data(path: str | Path | None, box: int | None, kind: str | None = None):
+def open_data(path: str | Path | None, box: int | None, kind: str | None = None, model: str = "the model"):
     """DatasetInfo of packed records, or of the embedded data of a kind (made on first use) for None.
 
-    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any). Raises
-    ZooError where ``path`` is no packed data set, of another kind, or has another box.
+    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any),
+    ``model`` its name for a person. Raises ZooError where ``path`` is no packed data set, of another kind,
+    or has another box.
     """
     from zoo.data.info import DatasetInfo
 
@@ -31,7 +32,7 @@ def open_data(path: str | Path | None, box: int | None, kind: str | None = None)
     info = DatasetInfo.load(path)
     if kind in KINDS and info.kind != kind:
         raise ZooError(
-            f"{info.path}: holds {kind_of(info).words}, but the model is trained on {KINDS[kind].words}; "
+            f"{info.path}: holds {kind_of(info).words}, but {model} is trained on {KINDS[kind].words}; "
             "choose another data set or model"
         )
     if box is not None and info.box != box:
@@ -48,6 +49,8 @@ def describe(info, path: str | Path | None) -> dict[str, Any]:
         "source": "embedded" if path is None else "folder",
         "kind": info.kind,
         "path": str(Path(info.path).absolute()),
+        "normalisation": info.normalisation.get("method"),
+        "contrast_sign": info.contrast_sign,
         "count": info.count,
         "box": info.box,
         "voxel_size_angstrom": info.voxel_size_angstrom,

@@ -68,12 +68,19 @@ def by_role(takes: Mapping[str, str], given: Mapping[str, str], model: str) -> d
     return {role: given.get(role) for role in roles}
 
 
-def open_inputs(folders: Mapping[str, str | None], takes: Mapping[str, str], box: int | None) -> Inputs:
+def open_inputs(
+    folders: Mapping[str, str | None],
+    takes: Mapping[str, str],
+    box: int | None,
+    model: str = "the model",
+) -> Inputs:
     """Open the data set of each role; ``box`` is the edge that the model wants of all of them (None: any).
 
     Raises ZooError where a folder is no packed data set, of another kind, or of another box.
     """
-    return Inputs({role: data_source.open_data(folder, box, takes[role]) for role, folder in folders.items()})
+    return Inputs(
+        {role: data_source.open_data(folder, box, takes[role], model) for role, folder in folders.items()}
+    )
 
 
 def describe(inputs: Inputs, folders: Mapping[str, str | None]) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from zoo.errors import ZooError
 from zoo.files import describe_write_error, whole_file
 from zoo.input_files import existing_file
+
+_STEP = re.compile(r"[0-9]{1,18}")
 
 
 class MetricsFile:
@@ -69,7 +72,7 @@ def read_metrics(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
             for row in reader:
                 if torn is not None:
                     raise ZooError(f"{path}: line {torn} is no row of {len(columns)} columns; {advice}")
-                whole = None not in row and None not in row.values() and row["step"].isdecimal()
+                whole = None not in row and None not in row.values() and _STEP.fullmatch(row["step"])
                 if whole:
                     rows.append(row)
                 else:

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -12,17 +14,26 @@ from zoo.errors import ZooError
 from zoo.files import whole_folder
 from zoo.models.capabilities import Encodes, verbs_of
 from zoo.serving.checksums import crc32_of_files
+from zoo.serving.places import export_target
 from zoo.serving.seeded import seeded
 
 METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
 
-def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then: str = "") -> Path:
+def export_model(
+    model,
+    out_dir,
+    version: int = 1,
+    overwrite: bool = False,
+    then: str = "",
+    trained_on: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
     ``endpoints()`` gives name → `zoo.models.endpoint.Endpoint`. Inputs of the role noise are drawn inside the
     signature from one argument ``seed`` (see `zoo.serving.seeded`). Only the variables that the signatures
-    use are written (no critic, no optimizer). The folder appears whole or not at all. Returns its path.
+    use are written (no critic, no optimizer). ``trained_on`` says what its data were like. The folder appears
+    whole or not at all. Returns its path.
 
     Raises ZooError if the version exists (unless `overwrite`), Keras does not run on TensorFlow, or it cannot
     be written (`then` says there how to go on).
@@ -37,20 +48,7 @@ def export_model(model, out_dir, version: int = 1, overwrite: bool = False, then
     with whole_folder(target, "saved_model.pb", overwrite, then=then) as partial:
         endpoints = {name: seeded(endpoint) for name, endpoint in model.endpoints().items()}
         _write(endpoints, partial)
-        _write_metadata(model, endpoints, partial)
-    return target
-
-
-def export_target(out_dir, version: int = 1, overwrite: bool = False) -> Path:
-    """Where `export_model` would write; raises ZooError if it must not."""
-    if int(version) != version or version < 1:
-        raise ZooError(f"version {version} is not a whole number from 1; TensorFlow Serving takes no other")
-    out_dir = Path(out_dir).absolute()
-    if out_dir.exists() and not out_dir.is_dir():
-        raise ZooError(f"{out_dir}: is a file, expected a folder to export to; name another one")
-    target = out_dir / str(int(version))
-    if target.exists() and not overwrite:
-        raise ZooError(f"{target}: exists; pass --overwrite, or --version {int(version) + 1} to keep both")
+        _write_metadata(model, endpoints, partial, dict(trained_on or {}))
     return target
 
 
@@ -77,11 +75,12 @@ def _write(endpoints: dict, folder: Path) -> None:
             tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
             tf.errors.OUT_OF_RANGE: errno.EFBIG,
             tf.errors.PERMISSION_DENIED: errno.EACCES,
-        }.get(error.error_code, errno.EIO)
-        raise OSError(number, str(error.message).strip().splitlines()[0]) from error
+        }.get(error.error_code)
+        words = os.strerror(number) if number else str(error.message).strip().splitlines()[0]
+        raise OSError(number or errno.EIO, words) from error
 
 
-def _write_metadata(model, endpoints: dict, folder: Path) -> None:
+def _write_metadata(model, endpoints: dict, folder: Path, trained_on: dict) -> None:
     import tensorflow as tf
 
     signatures = {
@@ -93,6 +92,7 @@ def _write_metadata(model, endpoints: dict, folder: Path) -> None:
         "config": keras.saving.serialize_keras_object(model)["config"],
         "latent_dim": int(model.latent_dim) if isinstance(model, Encodes) else 0,
         "verbs": verbs_of(model),
+        "trained_on": trained_on,
         "box": int(model.box),
         "voxel_size_angstrom": float(model.voxel_size_angstrom),
         "signatures": signatures,

@@ -8,6 +8,9 @@ import numpy as np
 from zoo.errors import ZooError
 from zoo.models.base import EpochModel, ZooModel
 from zoo.models.capabilities import Aligns, Encodes, verbs_of
+from zoo.serving.places import check_model, finished_run, open_data_of, saved_model_folder
+
+__all__ = ["RunModel", "open_data_of", "open_model", "saved_model_folder"]
 
 
 def compiled(function):
@@ -39,11 +42,13 @@ def compiled(function):
 class RunModel:
     """A trained Keras model for use: what it can do runs as compiled graphs on NumPy arrays.
 
-    ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch.
+    ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch; ``trained_on`` says what is
+    known of its data (`facts_of`).
     """
 
-    def __init__(self, model, path=""):
+    def __init__(self, model, path="", trained_on=None):
         self.keras_model = model
+        self.trained_on = trained_on or {}
         self.path = path
         self.name = model.name
         self.box = int(model.box)
@@ -91,23 +96,18 @@ def open_model(place, *verbs: str):
     of a pretrained model. Raises ZooError if it is none of them, or its model can do none of `verbs`.
     """
     path = Path(place)
+    check_model(place)
     if not path.exists():
-        from zoo.serving.pretrained import list_pretrained, load_pretrained
+        from zoo.serving.pretrained import load_pretrained
 
-        known = list_pretrained()
-        if str(place) in known:
-            return _able(load_pretrained(str(place)), place, verbs)
-        raise ZooError(
-            f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
-            f"or a pretrained model ({', '.join(known) or 'none here'})"
-        )
+        return _able(load_pretrained(str(place)), place, verbs)
     # A run folder speaks for itself: no SavedModel that somebody put into it is taken for its model.
     saved = None if (path / "config.json").is_file() else saved_model_folder(path)
     if saved is not None:
         from zoo.serving.served import ServedModel
 
         return _able(ServedModel(saved), place, verbs)
-    return _able(RunModel(load_run_model(path), path), place, verbs)
+    return _able(RunModel(load_run_model(path), path, facts_of_run(path)), place, verbs)
 
 
 def _able(model, place, verbs):
@@ -115,30 +115,14 @@ def _able(model, place, verbs):
     return model
 
 
-def saved_model_folder(path: Path) -> Path | None:
-    """`path` or its newest version folder if that holds a SavedModel, else None."""
-    from zoo.serving.pretrained import versions
-
-    if (path / "saved_model.pb").is_file():
-        return path
-    if path.is_dir() and (found := versions(path)):
-        return path / str(found[-1])
-    return None
-
-
 def load_finished(path, model_name=None):
     """The Keras model that a finished run left; raises ZooError if there is none or another."""
     import keras
 
     from zoo.registry import get_entry
-    from zoo.runs.run_folder import RunFolder
 
-    run = RunFolder.open(path, model_name)
+    run = finished_run(path, model_name)
     get_entry(run.config["model"]).cls  # noqa: B018 - imported, so that Keras knows it
-    if not run.model_file.is_file():
-        raise ZooError(
-            f"{path}: has no {run.model_file.name} yet; let the run finish with zoo-train --resume {path}"
-        )
     try:
         return keras.saving.load_model(run.model_file, compile=False)
     except Exception as error:  # zipfile, zlib, h5py and Keras fail each in its own way
@@ -159,28 +143,18 @@ def load_run_model(path) -> ZooModel:
     return model
 
 
+def facts_of_run(path) -> dict:
+    """What the records of a run were like, of what decides whether others mean the same to its model."""
+    from zoo.runs.run_folder import RunFolder
+
+    data = RunFolder.open(path).config.get("data", {})
+    first = next(iter(data["roles"].values())) if "roles" in data else data
+    return {name: first[name] for name in ("kind", "normalisation") if first.get(name) is not None}
+
+
 def require_verbs(model, place, *verbs: str) -> None:
     """Raise ZooError naming what an opened model cannot do of ``verbs``."""
     missing = [verb for verb in verbs if verb not in model.verbs]
     if missing:
         able = ", ".join(model.verbs) or "nothing"
         raise ZooError(f"{place}: {model.name} cannot {' or '.join(missing)}; it can {able}")
-
-
-def open_data_of(place, data=None):
-    """DatasetInfo of the folder `data`, or, for None, of the records that the run `place` was trained on.
-
-    Raises ZooError if it is no packed data set, or `data` is None and `place` is no run folder.
-    """
-    if data is not None:
-        from zoo.runs.data_source import open_data
-
-        return open_data(data, None)
-    if not (Path(place) / "config.json").is_file():
-        raise ZooError(
-            f"{place}: is not a run folder, so it names no data; pass --data DIR (made by zoo-pack)"
-        )
-    from zoo.runs.data_source import reopen_data
-    from zoo.runs.run_folder import RunFolder
-
-    return reopen_data(RunFolder.open(place).config, None)

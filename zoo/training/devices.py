@@ -14,8 +14,7 @@ import keras
 from zoo import slurm
 from zoo.data.records import batches, numbered, split
 from zoo.errors import ZooError
-
-CHOICES = ("auto", "one", "mirrored", "multiworker")
+from zoo.training.settings import check_strategy
 
 
 @dataclass
@@ -54,13 +53,12 @@ class Devices:
 
 
 def pick_devices(choice: str = "auto") -> Devices:
-    """Devices for ``choice`` (one of CHOICES); call it before anything else touches TensorFlow.
+    """Devices for ``choice`` (one of STRATEGIES); call it before anything else touches TensorFlow.
 
     ``auto`` takes several workers where TF_CONFIG or srun describes them, else all GPUs of this
     machine, else its one device. Raises ZooError for a choice that cannot be had here.
     """
-    if choice not in CHOICES:
-        raise ZooError(f"--strategy {choice}: expected one of {', '.join(CHOICES)}")
+    check_strategy(choice)
     if keras.backend.backend() != "tensorflow":
         if choice in ("mirrored", "multiworker"):
             raise ZooError(

@@ -52,8 +52,7 @@ def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolde
     run, opened, resumed = _open_run(options, devices)
     config, plan = run.config, settings.plan_of(run.config)
     done = run.last_step() if resumed else 0
-    if done > plan.steps:
-        raise ZooError(f"{run.path}: has {done} steps already; --steps is the total, so give more than that")
+    settings.check_steps_left(run.path, done, plan.steps)
 
     _set_precision(config["mixed_precision"])
     learner = make_learner(config, opened, devices)
@@ -220,6 +219,8 @@ def _export(model, run: RunFolder, progress: Progress) -> None:
         progress.say(f"no SavedModel yet: KERAS_BACKEND=tensorflow zoo-export {run.path} writes one")
         return
     from zoo.serving.export import export_model
+    from zoo.serving.open_model import facts_of_run
 
     then = f"finish with: zoo-train --resume {run.path}"
-    export_model(model, run.path / "export", overwrite=True, then=then)
+    facts = facts_of_run(run.path)
+    export_model(model, run.path / "export", overwrite=True, then=then, trained_on=facts)

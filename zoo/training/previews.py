@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.files import whole_file, whole_path
 from zoo.models.preview import Curve, Figure, Images, Item, Maps, Table, central_slices, typed
 
 _MOST_IMAGES = 64
@@ -33,7 +34,8 @@ def write_preview(
         if isinstance(item, Curve):
             item = Table(np.column_stack([item.x, item.y]))
         if isinstance(item, Table):
-            np.savetxt(folder / f"{stem}.csv", item.values, fmt="%.6g", delimiter=",")
+            with whole_file(folder / f"{stem}.csv", "w") as file:
+                np.savetxt(file, item.values, fmt="%.6g", delimiter=",")
         if isinstance(item, Maps):
             _write_maps(folder, stem, item.values, voxel_size_angstrom)
             item = Images(np.concatenate([central_slices(volume) for volume in item.values]), 3)
@@ -56,7 +58,8 @@ def write_grid(path: str | Path, images: np.ndarray, columns: int | None = None)
         top, left = i // columns * (height * scale + 2), i % columns * (width * scale + 2)
         grey = np.repeat(np.repeat(_grey(image), scale, axis=0), scale, axis=1)
         canvas[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
-    matplotlib.image.imsave(path, np.stack([canvas] * 3, axis=-1), format="png")
+    with whole_path(path) as temporary:
+        matplotlib.image.imsave(temporary, np.stack([canvas] * 3, axis=-1), format="png")
 
 
 def _items(preview: Mapping[str, Any]) -> dict[str, Item]:

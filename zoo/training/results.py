@@ -28,7 +28,8 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     if results.fsc:
         write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder)
     if paths:
-        (folder / "averages.cxc").write_text(chimerax_script(paths), encoding="utf-8")
+        with whole_file(folder / "averages.cxc", "w") as file:
+            file.write(chimerax_script(paths))
     if results.columns:
         lines.append(write_columns(info, folder / "particles.star", results.columns))
     lines += [f"{folder}: {line}" for line in results.lines]

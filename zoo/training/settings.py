@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
+from zoo import slurm
+from zoo.engines.backend import backend_name
 from zoo.errors import ZooError
 from zoo.registry import get_entry, resolve_overrides, resolve_preset
 from zoo.runs import inputs
-from zoo.runs.run_config import RESUMED, check_config
+from zoo.runs.run_config import RESUMED, check_config, check_data
+from zoo.runs.run_folder import CONFIG, RunFolder, check_free
+from zoo.serving.places import finished_run
 from zoo.simulate.embedded_data import suggested_settings
-from zoo.training.loop import Plan
 
+if TYPE_CHECKING:
+    from zoo.training.loop import Plan
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 BATCH_SIZE = 16
 STEPS = 10_000
 INTERVALS = {"log_every": 10, "sample_every": 500, "checkpoint_every": 500}
+_LARGEST = 1_000_000_000
+_RANGES = {
+    "steps": (1, _LARGEST),
+    "epochs": (1, 1_000_000),
+    "batch_size": (1, 100_000),
+    "seed": (0, 2**31 - 1),
+    "log_every": (1, _LARGEST),
+    "sample_every": (0, _LARGEST),
+    "checkpoint_every": (1, _LARGEST),
+}
 
 
 @dataclass
@@ -65,6 +81,40 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     return values
 
 
+def check_words(settings: TrainSettings) -> None:
+    """Raise ZooError for whatever is wrong with the options, the data or the folders they name.
+
+    Nothing here imports Keras or TensorFlow, so that a wrong word is answered at once.
+    """
+    check_strategy(settings.strategy)
+    _check_numbers({name: getattr(settings, name) for name in _RANGES})
+    if settings.resume is not None:
+        run = RunFolder.open(settings.resume, settings.model)
+        config = resumed_config(settings, run.config, run.path)
+        check_data(run.config["data"], run.path / CONFIG)
+        inputs.reopen(run.config["data"], get_entry(run.config["model"]).takes, settings.data)
+        check_steps_left(run.path, run.last_step(), config["steps"])
+        return
+    several = os.environ.get("TF_CONFIG") or slurm.tasks_in_step(os.environ) > 1
+    if settings.out is not None and not several and settings.strategy != "multiworker":
+        check_free(settings.out, settings.overwrite)
+    if settings.start_from is not None:
+        finished_run(settings.start_from, settings.model)
+    new_config(settings)
+
+
+def check_strategy(choice: str) -> None:
+    """Raise ZooError for a choice of devices that does not exist."""
+    if choice not in STRATEGIES:
+        raise ZooError(f"--strategy {choice}: expected one of {', '.join(STRATEGIES)}")
+
+
+def check_steps_left(run: Path, done: int, total: int) -> None:
+    """Raise ZooError where a run has more steps than it is asked for."""
+    if done > total:
+        raise ZooError(f"{run}: has {done} steps already; --steps is the total, so give more than that")
+
+
 def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     """(configuration, data sets by role) of a new run, everything resolved.
 
@@ -73,13 +123,13 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     if settings.model is None:
         raise ZooError("name a model with --model (zoo models lists them), or a run with --resume")
     entry = get_entry(settings.model)
+    _check_numbers({name: getattr(settings, name) for name in _RANGES})
     preset = resolve_preset(settings.model, settings.preset)
     overrides = resolve_overrides(settings.model, settings.overrides, settings.config_file)
     hyperparameters = {**entry.presets[preset], **overrides}
     folders = inputs.by_role(entry.takes, settings.data, settings.model)
     wanted_box = overrides.get("box") if settings.data else hyperparameters.get("box")
-    opened = inputs.open_inputs(folders, entry.takes, wanted_box)
-    info = opened.first
+    _check_length(settings, entry)
     suggested = {
         name: value
         for role, folder in folders.items()
@@ -87,6 +137,11 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
         if name in hyperparameters and name not in overrides
     }
     hyperparameters.update(suggested)
+    if not settings.data:
+        # Before the embedded data are simulated for it.
+        entry.config.of(hyperparameters, settings.model)
+    opened = inputs.open_inputs(folders, entry.takes, wanted_box, settings.model)
+    info = opened.first
     # The records decide what the model sees; the preset's values are for a model without data.
     for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
         if name in hyperparameters and name not in overrides:
@@ -104,7 +159,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,
         **_length(settings, entry, hyperparameters, info.count, batch_size),
-        "backend": keras.backend.backend(),
+        "backend": backend_name(),
         "mixed_precision": settings.mixed_precision,
         "start_from": None if settings.start_from is None else str(Path(settings.start_from).resolve()),
         "command": shlex.join(["zoo-train", *sys.argv[1:]]),
@@ -134,7 +189,7 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
         if value is not None and value != config[name]:
             option = "--" + name.replace("_", "-")
             raise ZooError(f"{run}: was started with {option} {config[name]}, which cannot change on the way")
-    if keras.backend.backend() != config["backend"]:
+    if backend_name() != config["backend"]:
         raise ZooError(
             f"{run}: was started with KERAS_BACKEND={config['backend']}; set it to continue exactly"
         )
@@ -162,16 +217,18 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
     return resumed
 
 
+def _check_length(settings: TrainSettings, entry) -> None:
+    if entry.learns == "epochs":
+        _refuse_steps(settings, entry.name)
+    elif settings.epochs is not None:
+        _refuse_epochs(entry.name)
+
+
 def _length(settings: TrainSettings, entry, hyperparameters, count: int, batch_size: int) -> dict[str, int]:
     """How long a new run is: steps, and epochs for models that learn by them (epoch 0 starts them)."""
     if entry.learns != "epochs":
-        if settings.epochs is not None:
-            _refuse_epochs(entry.name)
         return {"steps": _first(settings.steps, hyperparameters.get("training_steps"), STEPS)}
-    _refuse_steps(settings, entry.name)
     epochs = _first(settings.epochs, entry.config.default_epochs)
-    if epochs < 1:
-        raise ZooError(f"--epochs {epochs}: expected 1 or more")
     steps_per_epoch = -(-count // max(batch_size, 1))
     return {
         "epochs": epochs,
@@ -191,16 +248,17 @@ def _refuse_steps(settings: TrainSettings, model: str) -> None:
 
 def plan_of(config: dict[str, Any]) -> Plan:
     """The loop's plan from a run's configuration."""
+    from zoo.training.loop import Plan
+
     return Plan(config["steps"], config["log_every"], config["sample_every"], config["checkpoint_every"])
 
 
-def _check_numbers(config: dict[str, Any]) -> None:
-    smallest = {"steps": 1, "batch_size": 1, "log_every": 1, "sample_every": 0, "checkpoint_every": 1}
-    if not 0 <= config["seed"] < 2**31:
-        raise ZooError(f"--seed {config['seed']}: expected 0 to {2**31 - 1}")
-    for name, least in smallest.items():
-        if config[name] < least:
-            raise ZooError(f"--{name.replace('_', '-')} {config[name]}: expected {least} or more")
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = given.get(name)
+        if value is not None and not least <= value <= most:
+            expected = f"{least} to {most}" if value > most or name == "seed" else f"{least} or more"
+            raise ZooError(f"--{name.replace('_', '-')} {value}: expected {expected}")
 
 
 def _plain(value: Any) -> Any:

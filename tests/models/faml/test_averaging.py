@@ -346,3 +346,19 @@ def test_averages_endpoint_has_the_maps(referenced):
     found = endpoint.function()
     assert ops.shape(found["averages"]) == (2, BOX, BOX, BOX)
     assert ops.shape(found["halves"]) == (2, 2, BOX, BOX, BOX)
+
+
+def test_half_sets_of_the_file_are_kept(truth):
+    """Subtomograms of half set 1 make the first half map and no other; else every second one does."""
+    stated = np.array([1, 1, 1, 1, 1, 2, 2, 0, 0, 0, 0, 0])
+    model = Faml(**{**SETTINGS, "classes": 2})
+    alone = np.asarray(model.half_of(truth.batch))
+    assert alone.tolist() == [1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2]
+    known = {**truth.batch, "random_subset": stated}
+    half = np.asarray(model.half_of(known))
+    assert half.tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 2, 2]
+    sums = {name: np.array(value) for name, value in model.start_step(known).items()}
+    first = {**known, "weight": (half == 1).astype("float32")}
+    only = {name: np.array(value) for name, value in model.start_step(first).items()}
+    np.testing.assert_allclose(only["weights"][0], sums["weights"][0], rtol=1e-5)
+    assert not only["weights"][1].any() and sums["weights"][1].any()

@@ -1,16 +1,18 @@
-"""Places of particles in a tomogram (STAR, CSV) → a table of subtomograms to cut from it."""
+"""Places of particles in a tomogram (STAR, text, JSON) → a table of subtomograms to cut from it."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from zoo.data.formats.star import StarColumns
+from zoo.data.formats.coordinate_json import read_json_places
+from zoo.data.formats.coordinate_text import read_text_places
+from zoo.data.formats.star import StarColumns, star_uids
 from zoo.data.formats.star_blocks import read_star_blocks
-from zoo.data.formats.subtomogram_star import label_columns, pose_columns, volume_block
+from zoo.data.formats.subtomogram_star import label_columns, pose_columns, volume_block, wedge_files
+from zoo.data.formats.tomogram_names import rows_of_tomogram
 from zoo.data.formats.volumes import VolumeReader, volume_file
 from zoo.data.tables.particle_table import Source, image_uids
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SHIFT_COLUMNS_3D, SubtomogramTable
@@ -18,48 +20,80 @@ from zoo.errors import ZooError
 from zoo.input_files import existing_file
 
 OUTSIDE = ("refuse", "drop", "clip")
-_CSV_COLUMNS = {"x": 0, "y": 1, "z": 2}
-_CSV_POSE = {"rot_deg": "rot", "tilt_deg": "tilt", "psi_deg": "psi", "label": "label"}
+_HEAD_BYTES = 1 << 16
 
 
 def read_coordinates(
-    source: str | os.PathLike, tomogram: str, pixel_size_angstrom: float | None = None
+    source: str | os.PathLike,
+    tomogram: str,
+    pixel_size_angstrom: float | None = None,
+    tomogram_name: str | None = None,
 ) -> SubtomogramTable:
     """Places in ``tomogram`` (MRC or EM) as a table; boxes are cut around the nearest voxel.
 
-    STAR: rlnCoordinateX, Y, Z in voxels, 0-based (with rlnTomoTiltSeriesPixelSize in unbinned voxels of that
-    size), or rlnCenteredCoordinateXAngst, .. from the middle of the tomogram; rows of other tomograms are
-    left out. CSV: columns x, y, z in voxels, and rot, tilt, psi, label if there. What the rounding to a voxel
-    leaves is in the shifts. Raises ZooError for files without places.
+    STAR: rlnCoordinateX, Y, Z in voxels, 0-based (with rlnTomoTiltSeriesPixelSize in unbinned voxels of
+    that size), or rlnCenteredCoordinateXAngst, .. from the middle of the tomogram. Text: columns x, y, z in
+    voxels, and rot, tilt, psi, label if there (`coordinate_text`); JSON of copick. Rows that name another
+    tomogram are left out; ``tomogram_name`` is how the file names this one. What the rounding to a voxel
+    leaves is in the shifts, and in ``table.source.place_offset_angstrom``. Raises ZooError for files
+    without places.
     """
     source = existing_file(source)
     file = volume_file(tomogram)
     voxel = pixel_size_angstrom or file.voxel_size_angstrom
     if not voxel or not 0 < voxel < np.inf:
         raise ZooError(f"{tomogram}: its header states no voxel size; give --pixel-size in Å")
-    text = source.lower().endswith((".csv", ".txt", ".tsv"))
-    places, columns, origin = (_from_csv if text else _from_star)(source, tomogram, file.shape, voxel)
+    places, columns, origin, wedges = _read_places(source, tomogram, file.shape, float(voxel), tomogram_name)
     bad = np.flatnonzero(~np.isfinite(places).all(axis=1))
     if bad.size:
         raise ZooError(f"{source}: row {columns['source_row'][bad[0]] + 1}: a coordinate is not a number")
     nearest = np.rint(places)
     count = len(places)
+    offset = (places - nearest) * voxel
+    origin.place_offset_angstrom = np.full((int(columns["source_row"].max()) + 1, 3), np.nan)
+    origin.place_offset_angstrom[columns["source_row"]] = offset
     for number, (name, shift) in enumerate(zip(COORDINATE_COLUMNS, SHIFT_COLUMNS_3D, strict=True)):
         columns[name] = nearest[:, number]
         # position = coordinate - origin: what the box does not move, the origin must
         known = np.nan_to_num(columns.get(shift, np.zeros(count)))
-        columns[shift] = known - (places - nearest)[:, number] * voxel
+        columns[shift] = known - offset[:, number]
     columns |= {
         "stack_index": np.zeros(count, np.int32),
         "row_in_stack": np.zeros(count, np.int64),
         "pixel_size_angstrom": np.full(count, float(voxel)),
     }
     names = [os.path.basename(tomogram)]
-    table = SubtomogramTable([tomogram], columns, origin, names)
-    # two picks may round to one voxel: the row keeps them apart
-    keys = zip(table.image_names(), table.source_row.tolist(), strict=True)
-    table.uid = image_uids([f"{row}@{name}" for name, row in keys])
+    uid = columns.pop("uid", None)
+    table = SubtomogramTable([tomogram], columns, origin, names, wedges)
+    if uid is None:
+        # two picks may round to one voxel: the row keeps them apart
+        keys = zip(table.image_names(), table.source_row.tolist(), strict=True)
+        uid = image_uids([f"{row}@{name}" for name, row in keys])
+    table.uid = uid
     return table
+
+
+def _read_places(path: str, tomogram: str, shape: tuple[int, int, int], voxel: float, wanted: str | None):
+    """Places (n, 3) in voxels, columns, source and wedge files of a file, its format told by its content."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"IMODV"):
+        raise ZooError(f"{path}: a model of IMOD (binary); write it as text with IMOD's model2point")
+    if b"\0" in head:
+        raise ZooError(
+            f"{path}: binary data, expected places as STAR, CSV, text or JSON; a motive list (.em) "
+            "holds them in rows 8 to 10: write them as a CSV with columns x, y, z"
+        )
+    if any(line.lstrip().startswith(b"data_") for line in head.splitlines()) or path.lower().endswith(
+        ".star"
+    ):
+        return _from_star(path, tomogram, shape, voxel, wanted)
+    if head.lstrip()[:1] in (b"{", b"["):
+        found, kind = read_json_places(path, tomogram, voxel, wanted), "json"
+    else:
+        found, kind = read_text_places(path, tomogram, shape, voxel, wanted), "csv"
+    source = Source(kind, path, image_root=os.path.dirname(path), notes=found.notes)
+    return found.places, found.columns, source, []
 
 
 def keep_inside(table: SubtomogramTable, box: int, outside: str) -> tuple[SubtomogramTable, str]:
@@ -77,7 +111,8 @@ def keep_inside(table: SubtomogramTable, box: int, outside: str) -> tuple[Subtom
     beyond = reader.outside()
     words = ""
     if outside == "clip":
-        sizes = np.array([reader.headers[int(stack)].shape[::-1] for stack in table.stack_index])
+        shapes = {stack: header.shape[::-1] for stack, header in reader.headers.items()}
+        sizes = np.array([shapes[stack] for stack in table.stack_index.tolist()])
         places = table.coordinates_voxel()
         off = np.flatnonzero(cut & ((places < 0) | (places >= sizes)).any(axis=1))
         clipped = len(beyond) - len(off)
@@ -92,10 +127,15 @@ def keep_inside(table: SubtomogramTable, box: int, outside: str) -> tuple[Subtom
     return table, words.removesuffix("; ")
 
 
-def _from_star(path: str, tomogram: str, shape: tuple[int, int, int], voxel: float):
+def _from_star(path: str, tomogram: str, shape: tuple[int, int, int], voxel: float, wanted: str | None):
     blocks, comments = read_star_blocks(path)
+    if any(str(name).startswith("stopgap") for name in blocks):
+        raise ZooError(
+            f"{path}: a motive list of STOPGAP; its places are orig_x + x_shift, .. (voxels): write them as "
+            "a CSV with columns x, y, z"
+        )
     name = volume_block(path, blocks)
-    rows = _rows_of(path, blocks[name], tomogram)
+    rows, notes = _rows_of(path, blocks[name], tomogram, wanted)
     reader = StarColumns(path, blocks[name].iloc[rows].reset_index(drop=True), blocks.get("optics"))
     if reader.has("rlnCenteredCoordinateXAngst"):
         places = [reader.numbers(f"rlnCenteredCoordinate{axis}Angst", np.nan) for axis in "XYZ"]
@@ -110,52 +150,22 @@ def _from_star(path: str, tomogram: str, shape: tuple[int, int, int], voxel: flo
         )
     columns = pose_columns(reader, np.full(len(rows), voxel)) | label_columns(reader)
     columns["source_row"] = rows
-    return places, columns, Source("star", path, blocks, name, os.path.dirname(path), comments=comments)
+    if "zooUid" in reader.particles:
+        columns["uid"] = star_uids(reader, [])
+    source = Source("star", path, blocks, name, os.path.dirname(path), comments=comments, notes=notes)
+    wedges, index = wedge_files(reader, path, comments)
+    return places, columns | index, source, wedges
 
 
-def _rows_of(path: str, block: pd.DataFrame, tomogram: str) -> np.ndarray:
-    """Rows of a block that belong to a tomogram: all, where only one is named."""
+def _rows_of(
+    path: str, block: pd.DataFrame, tomogram: str, wanted: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """Rows of a block that belong to a tomogram (all, where the block names none), and a note on others."""
     column = next((name for name in ("rlnTomoName", "rlnMicrographName") if name in block), None)
-    if column is None or block[column].nunique() < 2:
-        return np.arange(len(block))
-    stem = Path(tomogram).name.split(".")[0]
-    named = np.array([Path(str(name)).name.split(".")[0] for name in block[column]])
-    rows = np.flatnonzero(named == stem)
-    if not len(rows):
-        known = ", ".join(sorted(set(named.tolist()))[:10])
-        raise ZooError(f"{path}: no row belongs to tomogram {stem}: {column} names {known}")
-    return rows
-
-
-def _from_csv(path: str, tomogram: str, shape: tuple[int, int, int], voxel: float):
-    try:
-        frame = pd.read_csv(path, sep=None, engine="python", comment="#", skipinitialspace=True)
-        numbered = all(_is_number(name) for name in frame.columns)
-        if numbered:  # no header: the first row was taken for one
-            frame = pd.read_csv(path, sep=None, engine="python", comment="#", header=None)
-    except Exception as error:  # pandas has many ways to fail
-        raise ZooError(f"{path}: not a readable table of coordinates: {error}") from error
-    if numbered:
-        if frame.shape[1] < 3:
-            raise ZooError(f"{path}: {frame.shape[1]} columns without names; expected x, y, z in voxels")
-        frame = frame.rename(columns={0: "x", 1: "y", 2: "z"})
-    frame.columns = [str(name).strip().lower() for name in frame.columns]
-    absent = [name for name in _CSV_COLUMNS if name not in frame]
-    if absent or not len(frame):
-        found = ", ".join(frame.columns) or "nothing"
-        raise ZooError(f"{path}: found {found}; expected rows with columns x, y, z in voxels")
-    columns = {"source_row": np.arange(len(frame))}
-    numbers = {name: pd.to_numeric(frame[name], errors="coerce").to_numpy(float) for name in frame}
-    for ours, theirs in _CSV_POSE.items():
-        if theirs in numbers:
-            columns[ours] = np.nan_to_num(numbers[theirs], nan=-1) if ours == "label" else numbers[theirs]
-    places = np.stack([numbers[name] for name in _CSV_COLUMNS], axis=1)
-    return places, columns, Source("csv", path, image_root=os.path.dirname(path))
-
-
-def _is_number(name) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
+    if column is None:
+        if wanted is not None:
+            raise ZooError(f"{path}: no column names tomograms, so --tomogram-name {wanted} chooses nothing")
+        return np.arange(len(block)), []
+    rows = rows_of_tomogram(path, column, block[column].tolist(), tomogram, wanted)
+    others = len(block) - len(rows)
+    return rows, [f"{others} of {len(block)} rows are of other tomograms"] if others else []

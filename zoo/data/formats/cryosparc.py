@@ -30,6 +30,12 @@ _CTF_FROM_CS = {
     "bfactor_angstrom2": ("ctf/bfactor", 1.0),
     "ctf_scale": ("ctf/scale", 1.0),
 }
+TRAVELLING_COLUMNS = frozenset(
+    ("uid", "blob/path", "blob/idx", "blob/shape", "blob/psize_A", "ctf/exp_group_id")
+    + ("alignments3D/pose", "alignments3D/shift", "alignments3D/psize_A", "alignments3D/split")
+    + ("zooLabel", "zoo/image_root", *(column for column, _ in _CTF_FROM_CS.values()))
+)
+"""The .cs columns that a particle table holds, so that they can be written as STAR."""
 _CTF_DEFAULTS = {"defocus_angle_deg": 0.0, "phase_shift_deg": 0.0, "bfactor_angstrom2": 0.0, "ctf_scale": 1.0}
 
 
@@ -56,12 +62,19 @@ def read_cs_array(path: str | os.PathLike) -> np.ndarray:
     return array
 
 
-def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> ParticleTable:
+def read_cs(
+    path: str | os.PathLike,
+    passthrough: list[str] | None = None,
+    moved_to: str | None = None,
+    pixel_size_angstrom: float | None = None,
+) -> ParticleTable:
     """Read cryoSPARC particles into a table; columns missing in ``path`` come from its passthrough files.
 
     Without ``passthrough``, files named *passthrough*.cs of the same job beside ``path`` are used if
     the images or the CTF are missing. Angles become degrees, shifts Å, and the pose (the rotation
-    vector of the inverse of RELION's matrix) Euler angles. Raises ZooError naming row and column.
+    vector of the inverse of RELION's matrix) Euler angles. ``moved_to`` is the folder that the stacks lie in
+    now, where they have moved; ``pixel_size_angstrom`` is taken instead of the file's, and shifts scale with
+    it. Raises ZooError naming row and column.
     """
     path = existing_file(path)
     array = read_cs_array(path)
@@ -72,6 +85,8 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
         passthrough = [] if needed <= set(array.dtype.names) else _passthrough_beside(path)
     for extra in passthrough:
         array = _join(path, array, extra)
+    if pixel_size_angstrom is not None:
+        array = _with_pixel_size(array, pixel_size_angstrom)
     missing = [name for name in ("blob/path", "blob/idx") if name not in array.dtype.names]
     if missing:
         raise ZooError(f"{path}: column {missing[0]} is missing; give the job's passthrough .cs file")
@@ -79,7 +94,7 @@ def read_cs(path: str | os.PathLike, passthrough: list[str] | None = None) -> Pa
     stack_names, stack_index = np.unique(names, return_inverse=True)
     stated_root = _text(path, array[:1], "zoo/image_root")[0] if "zoo/image_root" in array.dtype.names else ""
     stack_names = stack_names.tolist()
-    paths, root = resolve_images(stack_names, os.path.dirname(path), str(stated_root))
+    paths, root = resolve_images(stack_names, os.path.dirname(path), str(stated_root), moved_to)
     columns = {
         "stack_index": stack_index.reshape(-1),
         "row_in_stack": array["blob/idx"],
@@ -129,6 +144,19 @@ def write_cs(table: ParticleTable, path: str | os.PathLike, extra_columns: dict 
     array = _with_columns(array, {name: np.asarray(values) for name, values in added.items()})
     with whole_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def _with_pixel_size(array: np.ndarray, size_angstrom: float) -> np.ndarray:
+    """Rows whose images have another pixel size than they state; that of the alignment follows."""
+    if not 0 < size_angstrom <= 10_000:
+        raise ZooError(f"pixel size {size_angstrom:g} Å given, expected more than 0, at most 10000")
+    sizes = np.full(len(array), size_angstrom, dtype=np.float32)
+    columns = {"blob/psize_A": sizes}
+    if {"blob/psize_A", "alignments3D/psize_A"} <= set(array.dtype.names):
+        stated = array["blob/psize_A"].astype(np.float64)
+        ratio = np.divide(size_angstrom, stated, out=np.ones(len(array)), where=stated > 0)
+        columns["alignments3D/psize_A"] = (array["alignments3D/psize_A"] * ratio).astype(np.float32)
+    return _with_columns(array, columns)
 
 
 def euler_from_pose(pose: np.ndarray) -> np.ndarray:

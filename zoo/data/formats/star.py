@@ -26,26 +26,42 @@ CTF_FROM_STAR = {
     "ctf_scale": ("rlnCtfScalefactor", 1.0),
 }
 _IMAGE_DIGITS = 18
+TRAVELLING_COLUMNS = frozenset(
+    ("rlnImageName", "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImagePixelSize", "rlnImageSize")
+    + ("rlnImageDimensionality", "rlnDetectorPixelSize", "rlnMagnification", "rlnRandomSubset")
+    + ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginX", "rlnOriginY")
+    + ("rlnOriginXAngst", "rlnOriginYAngst", "zooLabel", "zooUid")
+    + tuple(column for column, _ in CTF_FROM_STAR.values())
+)
+"""The STAR columns that a particle table holds, so that they can be written as .cs."""
+AS_STACK = ":mrcs"
+"""What RELION wants behind the name of a stack that does not end in .mrcs."""
 _TOMO_COLUMNS = ("rlnTomoName", "rlnTomoParticleName", "rlnTomoVisibleFrames", "rlnTomoParticleId")
 
 
-def read_star(path: str | os.PathLike) -> ParticleTable:
+def read_star(
+    path: str | os.PathLike, moved_to: str | None = None, pixel_size_angstrom: float | None = None
+) -> ParticleTable:
     """Read a RELION particle STAR file (3.0, 3.1, 4, 5; optics groups; any block order) into a table.
 
     Particle columns win over the optics table. Origins in pixels (3.0) become Å; a missing CTF
-    detail takes RELION's default (no phase shift, no B-factor, scale 1). Raises ZooError naming the
-    row for every value that makes no sense.
+    detail takes RELION's default (no phase shift, no B-factor, scale 1). ``moved_to`` is the folder that the
+    stacks lie in now, where they have moved; ``pixel_size_angstrom`` is taken instead of the file's, also for
+    origins in pixels. Raises ZooError naming the row for every value that makes no sense.
     """
     path = existing_file(path)
     blocks, comments = read_star_blocks(path)
     name = _particle_block(path, blocks)
     reader = StarColumns(path, blocks[name], blocks.get("optics"))
-    names = reader.particles["rlnImageName"].tolist()
+    names = [
+        name.removesuffix(AS_STACK) if isinstance(name, str) else name
+        for name in reader.particles["rlnImageName"].tolist()
+    ]
     rows, stacks = _split_image_names(path, names)
     stack_index, stack_names = pd.factorize(np.asarray(stacks, dtype=object))
     stack_names = [str(stack) for stack in stack_names]
-    paths, root = resolve_images(stack_names, os.path.dirname(path), comments.get("image_root", ""))
-    size = pixel_size(reader)
+    paths, root = resolve_images(stack_names, os.path.dirname(path), comments.get("image_root", ""), moved_to)
+    size = pixel_size(reader, pixel_size_angstrom)
     columns = {
         "stack_index": stack_index,
         "row_in_stack": rows,
@@ -203,8 +219,15 @@ def star_uids(reader: StarColumns, names: list[str]) -> np.ndarray:
         raise ZooError(f"{reader.path}: zooUid: {error}; expected whole numbers below 2^64") from error
 
 
-def pixel_size(reader: StarColumns) -> np.ndarray:
-    """Å per pixel: rlnImagePixelSize, else detector pixel size (µm) over magnification; NaN if unknown."""
+def pixel_size(reader: StarColumns, given_angstrom: float | None = None) -> np.ndarray:
+    """Å per pixel: what was given, rlnImagePixelSize, or detector pixel size (µm) over magnification.
+
+    NaN if unknown; ZooError where it is no positive number.
+    """
+    if given_angstrom is not None:
+        if not 0 < given_angstrom <= 10_000:
+            raise ZooError(f"pixel size {given_angstrom:g} Å given, expected more than 0, at most 10000")
+        return np.full(len(reader.particles), float(given_angstrom))
     if reader.has("rlnImagePixelSize"):
         name, sizes = "rlnImagePixelSize", reader.numbers("rlnImagePixelSize", np.nan)
     elif reader.has("rlnDetectorPixelSize") and reader.has("rlnMagnification"):

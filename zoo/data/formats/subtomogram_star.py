@@ -11,6 +11,7 @@ from zoo.data.formats.star import StarColumns, ctf_columns, pixel_size, star_uid
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.formats.star_optics import ctf_state, optics_notes
 from zoo.data.formats.subtomogram_star_write import ANGLES, TILTS
+from zoo.data.formats.tilt_particles import is_stack_set, read_tilt_particles
 from zoo.data.tables.particle_table import PREMULTIPLIED, Source
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
@@ -22,21 +23,35 @@ EXPORT_3D = (
 )
 
 
-def read_subtomogram_star(path: str) -> SubtomogramTable:
+def read_subtomogram_star(
+    path: str,
+    moved_to: str | None = None,
+    pixel_size_angstrom: float | None = None,
+    tomograms: str | None = None,
+) -> SubtomogramTable:
     """Read a STAR file whose rlnImageName are volumes, with rlnCtfImage and poses where it has them.
 
     RELION 3.1 names (``x.mrc``) and the tomo columns of RELION 4 and 5; particle columns win over the optics
-    table. Raises ZooError naming the row for values that make no sense, and for 2D stacks.
+    table. ``moved_to`` is the folder that the volumes lie in now, where they have moved;
+    ``pixel_size_angstrom`` is taken instead of the file's, also for origins in pixels. Of a file of 2D tilt
+    stacks (RELION 5, WarpTools) the table has ``tilts``, which ``tomograms`` describes (None: found beside
+    it). Raises ZooError naming the row for values that make no sense.
     """
     path = os.path.abspath(path)
     blocks, comments = read_star_blocks(path)
     name = volume_block(path, blocks)
     reader = StarColumns(path, blocks[name], blocks.get("optics"))
-    refuse_stacks(path, blocks, reader)
+    tilts = None
+    if is_stack_set(blocks, reader):
+        tilts = read_tilt_particles(reader, tomograms)
+    elif tomograms is not None:
+        raise ZooError(f"{path}: holds volumes; --tomograms is only for 2D tilt stacks, leave it out")
+    else:
+        refuse_stacks(path, blocks, reader)
     names = _file_names(reader, "rlnImageName")
     count = len(names)
-    paths, stack_names, root, index = _resolve(names, path, comments)
-    size = pixel_size(reader)
+    paths, stack_names, root, index = _resolve(names, path, comments, moved_to)
+    size = pixel_size(reader, pixel_size_angstrom)
     columns = {
         "stack_index": index,
         "row_in_stack": np.zeros(count, np.int64),
@@ -46,15 +61,25 @@ def read_subtomogram_star(path: str) -> SubtomogramTable:
         **ctf_columns(reader),
         **label_columns(reader),
     }
-    wedge_paths: list[str] = []
-    if reader.has("rlnCtfImage"):
-        wedge_paths, _, _, columns["wedge_index"] = _resolve(
-            _file_names(reader, "rlnCtfImage"), path, comments
-        )
+    if tilts is None:
+        wedge_paths, wedge = wedge_files(reader, path, comments, moved_to)
+    else:  # each has its own, made with its volume
+        wedge_paths, wedge = [], {"wedge_index": np.arange(count)}
+    columns |= wedge
     source = Source("star", path, blocks, name, root, comments=comments)
     source.ctf_state, source.notes = ctf_state(reader), optics_notes(reader)
     premultiplied = source.ctf_state is not None and bool((source.ctf_state == PREMULTIPLIED).all())
-    return SubtomogramTable(paths, columns, source, stack_names, wedge_paths, premultiplied)
+    return SubtomogramTable(paths, columns, source, stack_names, wedge_paths, premultiplied, tilts)
+
+
+def wedge_files(
+    reader: StarColumns, path: str, comments: dict, moved_to: str | None = None
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Paths of the CTF volumes and ``wedge_index`` of the rows; both empty where the file names none."""
+    if not reader.has("rlnCtfImage"):
+        return [], {}
+    paths, _, _, index = _resolve(_file_names(reader, "rlnCtfImage"), path, comments, moved_to)
+    return paths, {"wedge_index": index}
 
 
 def volume_block(path: str, blocks: dict) -> str:
@@ -75,12 +100,9 @@ def volume_block(path: str, blocks: dict) -> str:
 
 
 def refuse_stacks(path: str, blocks: dict, reader: StarColumns) -> None:
-    """Raise ZooError for RELION 5's 2D stacks, and for files that only say where the particles are."""
-    general = blocks.get("general")
-    flag = None if general is None else general.get("rlnTomoSubTomosAre2DStacks")
-    stated = flag is not None and str(np.atleast_1d(np.asarray(flag, dtype=object))[0]) == "1"
+    """Raise ZooError for 2D images that are no tilt stacks, and files that only say where particles are."""
     dimension = reader.numbers("rlnImageDimensionality", 3)
-    if stated or (dimension == 2).any():
+    if (dimension == 2).any():
         what = "2D tilt stacks (pseudo-subtomograms of RELION 5)" if _is_tomo(reader) else "2D images"
         raise ZooError(f"{path}: holds {what}, expected volumes; {EXPORT_3D}")
     if not reader.has("rlnImageName"):
@@ -145,9 +167,10 @@ def _file_names(reader: StarColumns, column: str) -> list[str]:
     return names
 
 
-def _resolve(names: list[str], path: str, comments: dict):
+def _resolve(names: list[str], path: str, comments: dict, moved_to: str | None):
     """Absolute paths and names of the distinct files, the folder they start from, each row's file."""
     index, distinct = pd.factorize(np.asarray(names, dtype=object))
     distinct = [str(name) for name in distinct]
-    paths, root = resolve_images(distinct, os.path.dirname(path), comments.get("image_root", ""))
+    root = comments.get("image_root", "")
+    paths, root = resolve_images(distinct, os.path.dirname(path), root, moved_to)
     return paths, distinct, root, index

@@ -13,7 +13,7 @@ from zoo.data.formats.em import em_shape
 from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
 from zoo.data.formats.mrc import read_header, read_volume, require_cubic
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
-from zoo.data.tables.subtomogram_table import SubtomogramTable
+from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 
@@ -53,6 +53,7 @@ class VolumeReader:
         if not len(table):
             raise ZooError("no subtomograms: nothing to read")
         self.table, self.clip = table, clip
+        self._known: tuple | None = None
         self.headers = {stack: self._open(stack) for stack in np.unique(table.stack_index).tolist()}
         self.box = self._common_box(box)
         # of the whole table: a part of it stores its wedges in the same form
@@ -67,7 +68,19 @@ class VolumeReader:
     @property
     def cut(self) -> np.ndarray:
         """Which subtomograms are cut from a tomogram, (n,) bool."""
-        return np.isfinite(self.table.coordinates_voxel()).all(axis=1)
+        return self._known_of_rows()[0]
+
+    @property
+    def _states(self) -> np.ndarray:
+        """What was done to the CTF of each subtomogram, (n,)."""
+        return self._known_of_rows()[1]
+
+    def _known_of_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        # kept, as they are asked for at every subtomogram; a copy of the reader may get another table
+        if self._known is None or self._known[0] is not self.table:
+            cut = np.isfinite(self.table.coordinates_voxel()).all(axis=1)
+            self._known = (self.table, cut, self.table.ctf_state())
+        return self._known[1:]
 
     def read(self, indices) -> np.ndarray:
         """Volumes at ``indices``, (k, z, y, x) float32: CTF signs and premultiplication taken back.
@@ -76,7 +89,7 @@ class VolumeReader:
         """
         indices = np.atleast_1d(np.arange(len(self))[indices])
         out = np.empty((len(indices), self.box, self.box, self.box), dtype=np.float32)
-        cut, states = self.cut, self.table.ctf_state()
+        cut, states = self.cut, self._states
         for place, index in enumerate(indices.tolist()):
             volume = self._read_one(index, bool(cut[index]))
             bad = int(volume.size - np.isfinite(volume).sum())
@@ -102,23 +115,23 @@ class VolumeReader:
         """Fourier weight, half form (box, box, box // 2 + 1) float32, of a volume cropped to ``box``."""
         number = int(self.table.wedge_index[index])
         if number >= 0:
-            return crop_weight(self._weight(number, int(self.table.ctf_state()[index]))[0], box)
-        return half_of(wedge_mask(box, *self.table.tilt_range_deg()[index]))
+            return crop_weight(self._weight(number, int(self._states[index]))[0], box)
+        return half_of(wedge_mask(box, self.table.tilt_min_deg[index], self.table.tilt_max_deg[index]))
 
     def close(self) -> None:
         """Let go of the tomograms; they are opened again when needed."""
         self._maps.clear()
 
     def where(self, index: int) -> str:
-        """"file: row N" of a subtomogram."""
+        """ "file: row N" of a subtomogram."""
         path = self.table.source.path if self.table.source else self.table.stack_paths[0]
         return f"{path}: row {int(self.table.source_row[index]) + 1}"
 
     def __getstate__(self):
         table = copy.copy(self.table)
         if table.source is not None:  # the blocks are only for writing back, and may be large
-            table.source = dataclasses.replace(table.source, blocks={})
-        return {**self.__dict__, "table": table, "_maps": {}}
+            table.source = dataclasses.replace(table.source, blocks={}, place_offset_angstrom=None)
+        return {**self.__dict__, "table": table, "_maps": {}, "_known": None}
 
     def _name(self, index: int) -> str:
         return self.table.select([index]).image_names()[0]
@@ -156,8 +169,8 @@ class VolumeReader:
 
     def _corner(self, index: int) -> list[int]:
         """First voxel (z, y, x) of a box: its voxel box // 2 is the rounded coordinate."""
-        centre = np.rint(self.table.coordinates_voxel()[index]).astype(int)
-        return (centre - self.box // 2)[::-1].tolist()
+        centre = [getattr(self.table, name)[index] for name in COORDINATE_COLUMNS]
+        return [round(float(place)) - self.box // 2 for place in centre[::-1]]
 
     def _tomogram(self, stack: int) -> np.ndarray:
         if stack not in self._maps:
@@ -221,13 +234,13 @@ class VolumeReader:
 
     def outside(self) -> np.ndarray:
         """Indices of the boxes that reach beyond their tomogram."""
-        found = []
-        for index in np.flatnonzero(self.cut).tolist():
-            shape = self.headers[int(self.table.stack_index[index])].shape
-            low = self._corner(index)
-            if any(start < 0 or start + self.box > size for start, size in zip(low, shape, strict=True)):
-                found.append(index)
-        return np.array(found, dtype=np.int64)
+        rows = np.flatnonzero(self.cut)
+        low = np.rint(self.table.coordinates_voxel()[rows]) - self.box // 2
+        sizes = np.zeros((max(self.headers) + 1, 3))
+        for stack, header in self.headers.items():
+            sizes[stack] = header.shape[::-1]
+        beyond = (low < 0) | (low + self.box > sizes[self.table.stack_index[rows]])
+        return rows[beyond.any(axis=1)]
 
 
 def _looks_like_mask(volume: np.ndarray) -> bool:

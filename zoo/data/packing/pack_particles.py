@@ -57,6 +57,7 @@ def pack_particles(
     settings: PackSettings,
     *,
     passthrough: list[str] | None = None,
+    stacks: str | None = None,
     share: WorkerShare | None = None,
     processes: int | None = None,
     overwrite: bool = False,
@@ -68,13 +69,14 @@ def pack_particles(
     """Pack particles (STAR, .cs, MRC stack) into TFRecord shards, table.npz and info.json in ``out``.
 
     Does only what is missing: a run that was killed is continued, a finished one is left alone.
-    ``share`` is this worker's part of the shards; ``progress`` gets (images done, images to do); ``notes``
-    gets what a person should know: what CTF was found, what the file states and nothing uses.
+    ``stacks`` is the folder that the image files have moved to. ``share`` is this worker's part of the
+    shards; ``progress`` gets (images done, images to do); ``notes`` gets what a person should know: what CTF
+    was found, what the file states and nothing uses.
     Raises ZooError with one line for bad input, other settings or source than ``out`` was begun
     with, and a full disk; no half-written file is left then.
     """
     settings.validate()
-    table = read_particles(source, passthrough, settings.pixel_size_angstrom)
+    table = read_particles(source, passthrough, settings.pixel_size_angstrom, stacks)
     if settings.limit is not None:
         table = table.select(slice(settings.limit))
     require_pixel_size(table)

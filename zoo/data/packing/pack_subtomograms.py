@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.formats.coordinates import OUTSIDE, keep_inside
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
@@ -33,6 +34,9 @@ class VolumeOptions:
     ``outside`` is "refuse", "drop" or "clip". ``wedge`` is a mask file, ``tilt_range_deg`` the least and
     largest tilt; both override what the source says of each particle. ``tilt_convention`` is the sign of the
     tilts given: "relion" (a tilt of t degrees measures kz = -kx tan t) or "imod" (the other sign).
+    ``tomogram_name`` is how the source names the tomogram, ``stacks`` the folder that volumes or tomogram
+    have moved to. ``tomograms`` is the tomograms.star that describes the tilts of 2D stacks, where it is
+    not beside the source.
     """
 
     tomogram: str | None = None
@@ -40,6 +44,9 @@ class VolumeOptions:
     tilt_range_deg: tuple[float, float] | None = None
     outside: str = "refuse"
     tilt_convention: str = "relion"
+    tomogram_name: str | None = None
+    stacks: str | None = None
+    tomograms: str | None = None
 
 
 def pack_subtomograms(
@@ -67,7 +74,14 @@ def pack_subtomograms(
         raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
     tilts = _in_our_sign(options)
     table = read_subtomograms(
-        source, options.tomogram, settings.pixel_size_angstrom, options.wedge, tilts
+        source,
+        options.tomogram,
+        settings.pixel_size_angstrom,
+        options.wedge,
+        tilts,
+        options.tomogram_name,
+        options.stacks,
+        options.tomograms,
     )
     if settings.limit is not None:
         table = table.select(slice(settings.limit))
@@ -79,12 +93,16 @@ def pack_subtomograms(
         table, words = keep_inside(table, settings.box, options.outside)
         if words:
             notes(words)
-    reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
+    if table.tilts is None:
+        reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
+    else:
+        reader = TiltStackReader(table)
+        reader.keeps = min(settings.box or reader.box, reader.box)
     settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
     settings.validate()
     for line in [*table.source.notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
         notes(line)
-    for line in check_wedges(reader):
+    for line in check_wedges(reader) if table.tilts is None else table.tilts.notes:
         notes(line)
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")

@@ -65,7 +65,7 @@ class PackPlan:
         part = copy.copy(reader)
         part.table = self.table.select(rows)
         if part.table.source is not None:  # its blocks are large and workers only name the file
-            part.table.source = replace(part.table.source, blocks={})
+            part.table.source = replace(part.table.source, blocks={}, place_offset_angstrom=None)
         return part
 
     def packed_table(self) -> ParticleTable:
@@ -201,6 +201,9 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())
         files += table.wedge_paths
+        tilts = table.tilts
+        for path in () if tilts is None else tilts.files:
+            digest.update(Path(path).read_bytes())
     for path in files:
         size = os.path.getsize(path)
         digest.update(f"{os.path.basename(path)} {size}".encode())
@@ -212,6 +215,8 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         "path": source.path if source else reader.headers[min(reader.headers)].path,
         "format": source.format if source else "mrc",
         "stacks": len(reader.headers),
+        # with these read_particles or read_subtomograms give the same table again
+        "options": dict(source.options) if source else {},
         "checksum": f"sha256-sampled:{digest.hexdigest()}",
     }
 

@@ -24,7 +24,8 @@ def read_rows(info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
     """
     schema, noun = kind_of(info).schema, info.kind.removesuffix("s")
     info.verify_files()
-    uids = info.load_table()["uid"].view(np.int64)
+    table = info.load_table()
+    uids, subsets = table["uid"].view(np.int64), table.get("random_subset")
     index = 0
     for path in info.shard_paths():
         for number, payload in enumerate(read_records(path), 1):
@@ -46,6 +47,7 @@ def read_rows(info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
             row[schema.feature] = record.image[..., None]
             if schema.has_wedge:
                 row["wedge"], row["index"] = unpack_wedge(values, info.box, where), np.int64(index)
+                row["random_subset"] = np.int32(subsets[index])
             if info.voxel_labels:
                 row[VOXEL_LABELS] = unpack_voxel_labels(values, info.box, where).astype(np.int32)
             yield row

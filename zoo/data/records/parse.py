@@ -10,8 +10,23 @@ from zoo.data.records.schema import VOXEL_LABELS
 from zoo.data.wedge import measured_plane, tilt_of_plane
 
 
-def parse_records(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tensor]:
-    """Batch of serialised records (b,) → dict of tensors (b, ...); shapes are static where b is."""
+def half_sets_of(info: DatasetInfo) -> tf.Tensor | None:
+    """Half set (n,) of every record, 0 where unknown; None for kinds that have none.
+
+    They stand in table.npz alone, since a person may draw them anew. Read here, outside of any graph.
+    """
+    if not kind_of(info).schema.has_wedge:
+        return None
+    return tf.constant(info.load_table()["random_subset"], tf.int32)
+
+
+def parse_records(
+    serialized: tf.Tensor, info: DatasetInfo, half_sets: tf.Tensor | None
+) -> dict[str, tf.Tensor]:
+    """Batch of serialised records (b,) → dict of tensors (b, ...); shapes are static where b is.
+
+    ``half_sets`` is what `half_sets_of` gives.
+    """
     schema, n, count = kind_of(info).schema, info.box, serialized.shape[0]
     parsed = tf.io.parse_example(serialized, _features(info))
     batch = {
@@ -25,6 +40,8 @@ def parse_records(serialized: tf.Tensor, info: DatasetInfo) -> dict[str, tf.Tens
         is_mask = info.wedge == "mask"
         batch["wedge"] = _mask(parsed["wedge"], n) if is_mask else _mask_of_tilts(parsed["tilt_range_deg"], n)
         batch["index"] = parsed["index"]
+    if half_sets is not None:
+        batch["random_subset"] = tf.gather(half_sets, parsed["index"])
     if info.voxel_labels:
         labels = tf.io.decode_raw(parsed[VOXEL_LABELS], tf.int8)
         batch[VOXEL_LABELS] = tf.reshape(tf.cast(labels, tf.int32), [-1, n, n, n])

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from zoo.data.info import DatasetInfo
 from zoo.data.kinds import kind_of
-from zoo.data.records.parse import parse_records
+from zoo.data.records.parse import half_sets_of, parse_records
 from zoo.data.records.particle_record import record_bytes
 from zoo.data.records.stream_order import CHUNK, GROUP, StreamOrder
 from zoo.errors import ZooError
@@ -61,12 +61,13 @@ def record_batches(
     )
     rows = tf.range(index * batch_size, (index + 1) * batch_size)
     ctf_table = tf.constant(info.load_ctf()) if schema.draws_ctf else None
+    half_sets = half_sets_of(info)
 
     def part(step: tf.Tensor, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         count = tf.shape(serialized)[0]
         mine = tf.gather(serialized, tf.minimum(rows, count - 1))
-        batch = parse_records(tf.ensure_shape(mine, [batch_size]), info)
-        if schema.whole_epochs:
+        batch = parse_records(tf.ensure_shape(mine, [batch_size]), info, half_sets)
+        if schema.whole_epochs or whole_epochs:
             batch["weight"] = tf.cast(rows < count, tf.float32)
         if ctf_table is not None:
             batch["ctf_random"] = tf.gather(ctf_table, tf.gather(order.draw_rows(step, size), rows))
@@ -84,7 +85,10 @@ def sequential_records(info: DatasetInfo, batch_size: int) -> tf.data.Dataset:
     info.verify_files()
     records = tf.data.TFRecordDataset(info.shard_paths()).batch(batch_size)
     parallel = None if kind_of(info).schema.ndim == 3 else tf.data.AUTOTUNE
-    batches = records.map(lambda serialized: parse_records(serialized, info), num_parallel_calls=parallel)
+    half_sets = half_sets_of(info)
+    batches = records.map(
+        lambda serialized: parse_records(serialized, info, half_sets), num_parallel_calls=parallel
+    )
     return batches.prefetch(_prefetched(kind_of(info).schema)).with_options(stream_options())
 
 

@@ -25,6 +25,7 @@ def subtomogram_batches(
 
     ``volume (b, n, n, n, 1) float32``, ``wedge (b, n, n, n) float32`` (DC at n//2, 1 = measured),
     ``weight (b,) float32``, ``index (b,) int64`` (row of table.npz), ``label (b,) int32``,
+    ``random_subset (b,) int32`` (the half set that the file states, 0: none),
     ``euler_deg (b, 3)``, ``shift_angstrom (b, 3)``, ``pixel_size_angstrom (b,)``, ``uid (b,)``,
     ``source_row (b,) int64``; ``voxel_labels (b, n, n, n) int32`` where the set has them.
 

@@ -50,12 +50,15 @@ def declared_columns(table: type) -> dict[str, Column]:
 class Source:
     """Where a table was read from, with all that is needed to write a selection back unchanged.
 
-    ``format`` is "star", "cs" or "mrc"; ``blocks`` holds the blocks of the file as read (STAR: data
-    frames of text and dicts; cs: one structured array); ``image_root`` is the folder that the image
-    names in the file are relative to; ``stated_contrast_sign`` is what the file says about the sign
+    ``format`` is "star", "cs", "mrc", "folder", "csv" or "json"; ``blocks`` holds the blocks of the file as
+    read (STAR: data frames of text and dicts; cs: one structured array); ``image_root`` is the folder that
+    the image names in the file are relative to; ``stated_contrast_sign`` is what the file says about the sign
     of the density (cryoSPARC's ``blob/sign``), None where it says nothing. ``ctf_state`` says for every
     row of the file what was done to the image's CTF (``RAW``, ``FLIPPED``, ``PREMULTIPLIED``), None: raw;
-    ``notes`` is what a person should know about the reading.
+    ``options`` is what was given beside the file and is needed to read it again (plain values, as info.json
+    keeps them); ``notes`` is what a person should know about the reading; ``place_offset_angstrom`` (rows of
+    the file, 3) is how far the stated places lie from the voxels that boxes are cut around, where there are
+    places.
     """
 
     format: str
@@ -66,7 +69,9 @@ class Source:
     stated_contrast_sign: int | None = None
     comments: dict[str, str] = field(default_factory=dict)
     ctf_state: np.ndarray | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    place_offset_angstrom: np.ndarray | None = None
 
 
 RAW, FLIPPED, PREMULTIPLIED = range(3)

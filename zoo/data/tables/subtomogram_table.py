@@ -18,6 +18,7 @@ from zoo.data.tables.particle_table import (
     Source,
     declared_columns,
 )
+from zoo.data.tilts.tilt_series import TiltParticles
 
 SHIFT_COLUMNS_3D = ("shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
 TILT_COLUMNS = ("tilt_min_deg", "tilt_max_deg")
@@ -33,6 +34,7 @@ class SubtomogramTable(ParticleTable):
     1 = measured; -1: none), ``tilt_min_deg`` and ``tilt_max_deg`` are the range of the tilts about y.
     ``premultiplied``: all volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5);
     where that is so of some only, ``source.ctf_state`` says of which.
+    ``tilts``: the files are stacks of tilt images, and volumes and wedges have to be made of them.
     """
 
     shift_z_angstrom: Annotated[Float64, ANGSTROM]
@@ -54,9 +56,11 @@ class SubtomogramTable(ParticleTable):
         stack_names: Sequence[str] | None = None,
         wedge_paths: Sequence[str] = (),
         premultiplied: bool = False,
+        tilts: TiltParticles | None = None,
     ):
         self.wedge_paths = [str(path) for path in wedge_paths]
         self.premultiplied = premultiplied
+        self.tilts = tilts
         super().__init__(stack_paths, columns, source, stack_names)
 
     def __repr__(self) -> str:
@@ -66,6 +70,7 @@ class SubtomogramTable(ParticleTable):
         """The subtomograms at ``indices`` (integers, a slice or a boolean mask), in that order."""
         part = super().select(indices)
         part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
+        part.tilts = None if self.tilts is None else self.tilts.select(indices)
         return part
 
     def ctf_state(self) -> np.ndarray:

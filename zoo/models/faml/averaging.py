@@ -33,7 +33,8 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     All state are weights that no gradient moves: averages on a half ball of frequencies, shares α, noise σ²
     per shell, spread of shifts ζ, and the sums of the running epoch for each half set. Epoch 0 only starts:
     every subtomogram is turned at random and put into an even split of classes. A batch is a dict of
-    ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``, ``weight (b,)`` and ``index (b,)``.
+    ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``, ``weight (b,)`` and ``index (b,)``;
+    ``random_subset (b,)`` where half sets are known.
     """
 
     starts_apart = True
@@ -215,6 +216,17 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         power = (x_re**2 + x_im**2) * found["seen"] * batch["weight"][:, None]
         return self._sums(batch, found, weights, power, ops.zeros_like(batch["weight"]))
 
+    def half_of(self, batch):
+        """Half set of each subtomogram, 1 or 2, ``(b,)``: ``random_subset`` where the batch knows it.
+
+        Else every second of ``index``, so that both halves begin with all classes.
+        """
+        half = ops.mod(ops.cast(batch["index"], "int32") // self.classes, 2) + 1
+        if "random_subset" not in batch:
+            return half
+        stated = ops.cast(batch["random_subset"], "int32")
+        return ops.where((stated == 1) | (stated == 2), stated, half)
+
     def _observation(self, volumes, wedges):
         wedges = ops.cast(wedges, "float32")
         re, im = fourier.fft3(volumes[..., 0] / self.box**1.5)
@@ -239,7 +251,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         shifts = ops.reshape(found["shifts"], (-1, count, 3))
         flat = ops.reshape(weights, (-1, count))
         parts = expectation.back_rotated(self.ball, found["ft"], found["wedges"], rotations, shifts, flat)
-        half = ops.one_hot(ops.mod(batch["index"] // classes, 2), 2, dtype="float32")
+        half = ops.one_hot(self.half_of(batch) - 1, 2, dtype="float32")
         share = half[:, :, None, None] * weights[:, None]  # (b, 2, k, c)
         share = ops.reshape(share, (-1, 2, classes, count // classes))
         back = {}

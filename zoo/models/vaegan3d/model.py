@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from zoo.engines.draws import Draw
+from zoo.errors import ZooError
 from zoo.layers import GaussianReparameterisation
 from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
 from zoo.models.endpoint import Endpoint, Input
@@ -73,6 +74,16 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
                 settings.search_shift_corners,
             )
         self.built = True
+
+    @classmethod
+    def check_data(cls, info, values):
+        """Images whose background varies about as much as the model expects: a standard deviation near 1."""
+        spread = None if info is None else info.statistics.get("std")
+        if spread is not None and not 0.2 < spread < 20:
+            raise ZooError(
+                f"{info.path}: images with a standard deviation of {spread:.3g}, but vaegan3d expects noise "
+                "of about 1; pack them again with --normalisation background"
+            )
 
     def start_from(self, other: VAEGAN3D) -> list[str]:
         """Take the weights of another model, of this or another box; lines about what was taken.

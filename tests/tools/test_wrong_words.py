@@ -1,0 +1,207 @@
+"""Every wrong word is answered at once: one line, code 2, before anything imports Keras or TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# Runs each command in a fork of an interpreter that has imported little yet, where Keras and its backends
+# cannot be imported: what a person waits for, without an interpreter that starts for each.
+DRIVER = """
+import contextlib, importlib, io, json, os, resource, sys, time
+HEAVY = ("keras", "tensorflow", "jax", "torch")
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in HEAVY:
+            raise RuntimeError(f"{name} was imported")
+
+def cpu():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+def attempt(name, words):
+    from zoo_tools._run import run
+    out, err = io.StringIO(), io.StringIO()
+    before, code = cpu(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run(importlib.import_module(f"zoo_tools.{name}").app, name, words)
+        except SystemExit as left:
+            code = left.code or 0
+        except RuntimeError as blocked:
+            err.write(str(blocked))
+            code = -1
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue(), "cpu": cpu() - before + started}
+
+sys.meta_path.insert(0, Blocker())
+import typer, zoo_tools._run
+started = cpu()
+for line in sys.stdin:
+    name, words = json.loads(line)
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            pipe.write(json.dumps(attempt(name, words)))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        print(pipe.read(), flush=True)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """ask(command, *words) → code, out, err and cpu (seconds, the interpreter's start included)."""
+    folder = tmp_path_factory.mktemp("cwd")
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+
+    def answer(command, *words):
+        process.stdin.write(json.dumps([command, [str(word) for word in words]]) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield answer
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    assert not list(folder.iterdir())  # a refused command leaves nothing behind
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, packed):
+    """Folders and files that words may name."""
+    from zoo.data.info import DatasetInfo
+    from zoo.registry import resolve_config
+    from zoo.runs.data_source import describe
+    from zoo.runs.run_folder import RunFolder
+
+    folder = tmp_path_factory.mktemp("places")
+    (folder / "full").mkdir()
+    (folder / "full" / "thesis.txt").write_text("mine")
+    (folder / "values.yaml").write_text("latent_dim: 0\n")
+    (folder / "broken.yaml").write_text("latent_dim: [1\n")
+
+    config = {
+        "model": "vaegan3d",
+        "preset": "tiny",
+        "hyperparameters": resolve_config("vaegan3d"),
+        "data": describe(DatasetInfo.load(packed), packed),
+        "seed": 0,
+        "batch_size": 64,
+        "steps": 10,
+        "backend": "tensorflow",
+        "mixed_precision": False,
+        "log_every": 1,
+        "sample_every": 0,
+        "checkpoint_every": 1,
+        "start_from": None,
+    }
+    RunFolder.create(folder / "run", config)
+    return {"@PACKED": packed, "@DIR": folder}
+
+
+TRAIN = [
+    ("--model vaegan4d", "there is no model called 'vaegan4d'; did you mean 'vaegan3d'?"),
+    ("", "name a model with --model"),
+    ("--model no.such.module:Net", "no.such.module:Net: there is no module no"),
+    ("--model zoo.errors:Net", "zoo.errors:Net: zoo.errors has no Net"),
+    ("--model :Net", ":Net: is no place of a class; write package.module:Class"),
+    ("--model vaegan3d --preset tny", "vaegan3d has no preset called 'tny'; did you mean 'tiny'?"),
+    (
+        "--model vaegan3d --set latnt_dim=3",
+        "no hyperparameter called 'latnt_dim'; did you mean 'latent_dim'?",
+    ),
+    ("--model vaegan3d --set latent_dim=0", "latent_dim=0: expected 1 to 1024"),
+    ("--model vaegan3d --set latent_dim=1e30", "expected 1 to 1024"),
+    ("--model vaegan3d --set box=none", "box=none: expected a whole number, 8 to 1024 pixels"),
+    ("--model vaegan3d --set box=16", "search_rings=8: expected 1 to 7 for a box of 16"),
+    ("--model vaegan3d --set box=36", "box=36 cannot be halved 4 times"),
+    ("--model vaegan3d --set learning_rate=-1", "learning_rate=-1: expected more than 0 and at most 1"),
+    ("--model vaegan3d --set learning_rate=nan", "learning_rate=nan: expected more than 0 and at most 1"),
+    ("--model vaegan3d --set batch_size=0", "batch_size=0: expected 1 to 100000"),
+    ("--model vaegan3d --set average_decay=2", "average_decay=2: expected at least 0 and less than 1"),
+    ("--model faml --set step_deg=0", "step_deg=0: expected 2 to 40 degrees"),
+    ("--model faml --set step_deg=nan", "step_deg=nan: expected 2 to 40 degrees"),
+    ("--model faml --set coverage=nan", "coverage=nan: expected 0 to 1000"),
+    ("--model vaegan3d --set box", "--set box: expected name=value"),
+    ("--model vaegan3d --config @DIR/values.yaml", "@DIR/values.yaml: latent_dim=0: expected 1 to 1024"),
+    ("--model vaegan3d --config @DIR/broken.yaml", "@DIR/broken.yaml: line 2: is not YAML"),
+    ("--model vaegan3d --config @DIR/none.yaml", "@DIR/none.yaml: no such file"),
+    ("--model vaegan3d --steps 0", "--steps 0: expected 1 or more"),
+    ("--model vaegan3d --steps 99999999999", "--steps 99999999999: expected 1 to 1000000000"),
+    ("--model vaegan3d --epochs 3", "--epochs: vaegan3d is trained by steps"),
+    ("--model vaegan3d --batch-size -1", "--batch-size -1: expected 1 or more"),
+    ("--model vaegan3d --seed -1", "--seed -1: expected 0 to 2147483647"),
+    ("--model vaegan3d --log-every 0", "--log-every 0: expected 1 or more"),
+    ("--model vaegan3d --sample-every -1", "--sample-every -1: expected 0 or more"),
+    ("--model vaegan3d --strategy best", "--strategy best: expected one of auto, one"),
+    ("--model vaegan3d --data @DIR/none", "@DIR/none: "),
+    ("--model vaegan3d --data @DIR/full", "@DIR/full: "),
+    ("--model faml --data @PACKED", "trained on subtomograms"),
+    ("--model vaegan3d --data @PACKED --set box=64", "holds particles of 32 pixels, the model was set to 64"),
+    ("--model vaegan3d --data maps=@PACKED", "vaegan3d takes --data data=DIR"),
+    ("--model vaegan3d --out @DIR/full", "@DIR/full: is a folder with other files in it"),
+    ("--model vaegan3d --out @DIR/run", "@DIR/run: holds a run already"),
+    ("--model vaegan3d --out @DIR/values.yaml", "@DIR/values.yaml: is a file"),
+    ("--model vaegan3d --start-from @DIR/none", "@DIR/none: there is no such folder"),
+    ("--model vaegan3d --start-from @DIR/run", "@DIR/run: has no model.keras yet"),
+    ("--resume @DIR/none", "@DIR/none: there is no such folder"),
+    ("--resume @DIR/full", "@DIR/full: is not a run folder"),
+    ("--resume @DIR/run --model faml", "@DIR/run: is a run of vaegan3d, not of faml"),
+    ("--resume @DIR/run --seed 3", "@DIR/run: was started with --seed 0"),
+    ("--resume @DIR/run --set latent_dim=7", "@DIR/run: was started with latent_dim=2"),
+    ("--resume @DIR/run --data @DIR/none", "@DIR/none: "),
+    ("--modle vaegan3d", "--modle"),
+]
+OTHERS = [
+    ("main", "trian", "trian"),
+    ("main", "infer encod x", "encod"),
+    ("models", "vaegan4d", "did you mean 'vaegan3d'?"),
+    ("models", "vaegan3d --pretrained", "not both"),
+    ("infer", "encode @DIR/none --out o.npz", "@DIR/none: no such folder; expected a run folder"),
+    ("infer", "encode vaegan3d-tny --out o.npz", "vaegan3d-tny: no such folder"),
+    ("infer", "encode vaegan3d-tiny --out o.txt", "o.txt"),
+    (
+        "infer",
+        "encode vaegan3d-tiny --out o.npz",
+        "is not a run folder, so it names no data; pass --data DIR",
+    ),
+    ("infer", "encode @DIR/run --out o.npz", "@DIR/run: has no model.keras yet"),
+    ("infer", "encode vaegan3d-tiny --data @DIR/none --out o.npz", "@DIR/none: "),
+    ("infer", "cluster @DIR/none --out o", "@DIR/none: no such folder"),
+    ("infer", "cluster vaegan3d-tiny --data @PACKED --out @DIR/full", "@DIR/full: exists and is not empty"),
+    ("infer", "cluster vaegan3d-tiny --data @PACKED --out o --method best", "best"),
+    ("infer", "maps @DIR/none --out o", "@DIR/none: no such folder"),
+    ("infer", "maps vaegan3d-tiny --out @DIR/full", "@DIR/full: exists and is not empty"),
+    ("infer", "align @DIR/none --out o.star", "@DIR/none: no such folder"),
+    ("export", "@DIR/none", "@DIR/none: there is no such folder"),
+    ("export", "@DIR/run", "@DIR/run: has no model.keras yet"),
+    ("export", "@DIR/full", "@DIR/full: is not a run folder"),
+]
+
+
+@pytest.mark.parametrize(("command", "words", "told"), [("train", *each) for each in TRAIN] + OTHERS)
+def test_wrong_words_are_answered_before_keras_is_imported(ask, places, command, words, told):
+    for name, path in places.items():
+        words, told = words.replace(name, str(path)), told.replace(name, str(path))
+    answer = ask(command, *words.split())
+    assert answer["code"] == 2 and "Traceback" not in answer["err"], answer
+    assert told in " ".join(answer["err"].split())
+    if answer["cpu"] >= 1.0:  # what else the machine does also costs processor time
+        answer = min((ask(command, *words.split()) for _ in range(3)), key=lambda each: each["cpu"])
+    assert answer["cpu"] < 1.0
+
+
+def test_lists_are_quick_too(ask):
+    for words in ([], ["vaegan3d"], ["faml", "--json"], ["--pretrained"]):
+        answer = min((ask("models", *words) for _ in range(3)), key=lambda each: each["cpu"])
+        assert answer["code"] == 0 and answer["out"] and answer["cpu"] < 1.0, answer

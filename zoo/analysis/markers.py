@@ -1,0 +1,4 @@
+"""The main file of each folder of results: what tells such a folder from any other."""
+
+CLUSTERS = "clusters.npz"
+SERIES = "series.json"
