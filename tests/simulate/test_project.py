@@ -4,7 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from zoo.simulate.draw import draw_columns
 from zoo.simulate.embedded import embedded_maps
-from zoo.simulate.optics import ctf_values
+from zoo.ops.ctf_values import ctf_values
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 
