@@ -14,7 +14,7 @@ GLUE = {"errors", "registry", "engine"}
 ALLOWED = {
     "ops": set(),
     "layers": {"ops"},
-    "models": {"ops", "layers"},
+    "models": {"ops", "layers", "metrics"},
     "metrics": {"ops"},
     "data": set(),
     "simulate": {"ops", "data", "metrics"},

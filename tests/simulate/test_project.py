@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from zoo.ops.ctf_values import ctf_values
 from zoo.simulate.draw import draw_columns
 from zoo.simulate.embedded import embedded_maps
-from zoo.ops.ctf_values import ctf_values
 from zoo.simulate.project import Projector
 from zoo.simulate.settings import ParticleSettings
 

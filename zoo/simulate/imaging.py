@@ -6,8 +6,8 @@ import numpy as np
 from scipy import fft
 
 from zoo.data.wedge import wedge_mask
-from zoo.simulate.classes import ClassMaps
 from zoo.ops.ctf_values import ctf_values
+from zoo.simulate.classes import ClassMaps
 from zoo.simulate.project import Projector
 from zoo.simulate.reconstruct import TiltReconstructor
 from zoo.simulate.rotate import Rotator

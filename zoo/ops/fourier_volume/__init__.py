@@ -12,11 +12,17 @@ from zoo.ops.fourier_volume.randoms import generator, uniforms
 from zoo.ops.fourier_volume.refinement import Refined, refine_poses
 from zoo.ops.fourier_volume.search import Bank, Found, decode, search, slice_bank
 from zoo.ops.fourier_volume.slices import central_slices
-from zoo.ops.fourier_volume.views import random_frames, random_rotations, shift_grid, view_frames
+from zoo.ops.fourier_volume.views import (
+    euler_of_frames,
+    frames_of_uniforms,
+    random_rotations,
+    shift_grid,
+    view_frames,
+)
 from zoo.ops.fourier_volume.wiener import (
     Solved,
-    shell_correlation,
     share_low_shells,
+    shell_correlation,
     solve,
     solve_halves,
     whitened,
@@ -32,9 +38,10 @@ __all__ = [
     "Solved",
     "central_slices",
     "decode",
+    "euler_of_frames",
+    "frames_of_uniforms",
     "generator",
     "insert",
-    "random_frames",
     "random_rotations",
     "refine_poses",
     "resized",

@@ -29,7 +29,7 @@ class Bank(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search found: ``drawn (b, d)`` and ``best (b,)`` number poses, see `decode`; log evidence ``(b,)``.
+    """Numbers of poses (see `decode`), ``drawn (b, d)`` and ``best (b,)``, and log evidence ``(b,)``.
 
     The evidence of an image is the log of the mean, over all poses, of the likelihood under the pose over
     that under no particle at all: it is about 0 or less on average where the maps know nothing of the image.

@@ -1,9 +1,9 @@
 """Even grids of views, in-plane turns and shifts to search."""
 
+import warnings
+
 import numpy as np
 from scipy.spatial.transform import Rotation
-
-from zoo.ops.fourier_volume.randoms import generator
 
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
@@ -30,9 +30,21 @@ def random_rotations(count: int, rng: np.random.Generator) -> np.ndarray:
     return Rotation.from_quat(quaternions).as_matrix()
 
 
-def random_frames(count: int, seed: int, stream: int, step: int) -> np.ndarray:
-    """Frames ``(count, 2, 3)`` float32 of uniform rotations: a function of (seed, stream, step)."""
-    return random_rotations(count, generator(seed, stream, step))[:, :2].astype(np.float32)
+def frames_of_uniforms(uniform: np.ndarray) -> np.ndarray:
+    """Uniform numbers ``(n, 3)`` in [0, 1) → frames ``(n, 2, 3)`` float32 of uniform rotations (Shoemake 1992)."""
+    u, a, b = uniform[:, 0], 2 * np.pi * uniform[:, 1], 2 * np.pi * uniform[:, 2]
+    low, high = np.sqrt(1 - u), np.sqrt(u)
+    quaternions = np.stack([low * np.sin(a), low * np.cos(a), high * np.sin(b), high * np.cos(b)], axis=1)
+    return Rotation.from_quat(quaternions).as_matrix()[:, :2].astype(np.float32)
+
+
+def euler_of_frames(frames: np.ndarray) -> np.ndarray:
+    """RELION's angles rot, tilt, psi in degrees ``(n, 3)`` of frames ``(n, 2, 3)``."""
+    frames = np.asarray(frames, np.float64)
+    matrices = np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # at tilt 0 and 180 one angle is free: scipy takes 0
+        return Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True)
 
 
 def shift_grid(step_px: float, radius_px: float) -> np.ndarray:

@@ -38,8 +38,8 @@ def solve(
 def solve_halves(grid: FourierGrid, sums, band, mask, least_fsc: float) -> Solved:
     """Maps from the sums ``(2, side, side, side, 3)`` of two half sets.
 
-    The signal-to-noise ratio of each shell is FSC/(1 − FSC) of the halves and 2 FSC/(1 + FSC) makes it that of
-    all (Rosenthal & Henderson 2003; Scheres 2012); the FSC counts as ``least_fsc`` at least.
+    The signal-to-noise ratio of a shell is FSC/(1 − FSC) of the halves; 2 FSC/(1 + FSC) makes it that of all
+    (Rosenthal & Henderson 2003; Scheres 2012). The FSC counts as ``least_fsc`` at least.
     """
     density = np.stack([2 * grid.shell_means(half[..., 2]) for half in sums])
     raw = [solve(grid, sums[h], _LEAST_DENSITY * density[h], band, mask) for h in (0, 1)]
