@@ -23,17 +23,19 @@ _SUMS = (
     "sum_corner",
     "sum_cross",
 )
-_LEAST_EXCESS = 1.003
 _SURVEY_BAND = 6
+_LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
 
 
 class AbInitio:
     """Expectation-maximisation of K maps from particle images, with class and pose of each from nothing.
 
-    ``state`` maps names to arrays (`state_shapes`) and holds all that a run remembers; this object only acts on
-    it. A step is one batch: ``add(e_step(batch, prepare()))``, then ``m_step()`` where ``ends_update`` says so.
-    Batches hold ``image (b, y, x[, 1])``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)``, ``index (b,)`` (row of
-    the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. Step s must hold batch
+    ``state`` maps names to arrays (`state_shapes`) and holds all that a run remembers; this object only acts
+    on it. A step is one batch: ``add(e_step(batch, prepare()))``, then ``m_step()`` where ``ends_update``
+    says so.
+
+    Batches hold ``image (b, y, x[, 1])``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)``, ``index (b,)``
+    (row of the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. Step s must hold batch
     s mod ``steps_per_pass`` of epoch s // ``steps_per_pass``, and an epoch each particle once.
     """
 
@@ -197,9 +199,8 @@ class AbInitio:
         if self._next_update(sum(self.config.start_updates)):
             return
         self._say(f"start: evidence {float(state['evidence']):.1f} per image")
-        excess = self.maximisation.excess(state, self.config.bands[-1])
-        if float(state["evidence"]) < self.config.least_evidence or excess < _LEAST_EXCESS:
-            self._nothing(excess)
+        if float(state["evidence"]) < self.config.least_evidence:
+            self._nothing(self.maximisation.excess(state, self.config.bands[-1]))
             return
         self._enter_survey(_SURVEY_BAND)
 
@@ -209,9 +210,9 @@ class AbInitio:
 
     def _nothing(self, excess):
         self._say(
-            "no particle was found in the images: the maps make an image likelier by "
-            f"exp({float(self.state['evidence']):.1f}) than no particle does, and the power at low resolution is "
-            f"{excess:.3f} of the noise's; there are no maps to show",
+            "no particle was found in the images, so there are no maps: log evidence for one is "
+            f"{float(self.state['evidence']):.1f} per image, {self.config.least_evidence:g} or more expected, "
+            f"and low resolution has {excess:.3f} of the noise's power",
             aloud=True,
         )
         self._enter(Phase.DONE, found=0)
@@ -242,21 +243,29 @@ class AbInitio:
         if not again and share.max() <= c.start_share and int(state["attempt"]) + 1 < c.attempts:
             self.maximisation.restart_noise(state)
             self._enter(Phase.START, attempt=int(state["attempt"]) + 1)
-        elif share.min() > c.good_share or int(state["reseeded"]) >= c.attempts or len(share) == 1:
+        elif share.min() > c.good_share or len(share) == 1 or not self._worth_reseeding(share.min()):
             for k in np.flatnonzero((state["share"] <= c.good_share) & (state["members"] > SMALL_POOL)):
                 self._say(
-                    f"class {k + 1} explains {100 * state['share'][k]:.0f} % of its images' signal: it may hold "
-                    "several states, or wrong poses",
+                    f"class {k + 1} explains {100 * state['share'][k]:.0f} % of its images' signal: "
+                    "it may hold several states, or wrong poses",
                     aloud=True,
                 )
             for line in unify(state, c.box / c.map_box):
                 self._say(line)
+            state["small_maps"] = self.maximisation.reduced(state["maps"])
             self._enter(Phase.FINISH, band=c.radius)
         else:
+            state["least_share"] = np.float32(share.min())
             nobody = np.zeros(c.classes)
             self._enter(
                 Phase.SHARES, reseeded=int(state["reseeded"]) + 1, placed=nobody, best_share=nobody - 1
             )
+
+    def _worth_reseeding(self, least):
+        """Whether attempts are left, and the last, if there was one, made the worst map better."""
+        done = int(self.state["reseeded"])
+        better = least > float(self.state["least_share"]) + _LEAST_GAIN
+        return done < self.config.attempts and (done == 0 or better)
 
     def _shared(self):
         """The class whose map explains most of its images' signal is settled; the others start from it."""
@@ -287,7 +296,7 @@ class AbInitio:
         maps[placed == 0] = maps[k]
         state["small_maps"] = maps
         self.maximisation.restart_noise(state, c.reseed_trust)
-        # what the first map explains tells nothing of the other classes' own: it is theirs to beat no more
+        # the others start again whatever their own maps explain: those may be trapped
         if first:
             state["best_share"] = np.where(placed == 1, best, -1).astype(np.float32)
         self._enter(Phase.RESEED, placed=placed, source=k)

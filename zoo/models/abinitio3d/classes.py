@@ -8,6 +8,7 @@ from zoo.metrics.alignment import align_maps, mirror, transform_map
 from zoo.ops import fourier_volume as fv
 
 _ALIKE = 0.5
+_CANDIDATES = 6
 _BAND = 9
 _COMPARED = slice(4, 10)
 _FEWEST = 0.005
@@ -17,8 +18,9 @@ def unify(state, pixel_per_voxel: float) -> list[str]:
     """Bring all classes into the frame and hand of the best; returns what was done, a line each.
 
     A map whose detail (FSC of shells 4 to 9) agrees with that of a settled one stays; another is laid over it
-    in both hands. Maps are whitened first: what one state has and another lacks lies in the lowest shells, and
-    would decide. Changes maps, half maps and the tables of frames and shifts (``pixel_per_voxel`` of a map).
+    in both hands. Maps are whitened first: what one state has and another lacks lies in the lowest shells,
+    which would decide. Changes maps, half maps and the tables of frames and shifts; a voxel of the maps is
+    ``pixel_per_voxel`` pixels of the images.
     """
     count = len(state["maps"])
     present = [k for k in range(count) if state["members"][k] > 0 and state["active"][k]]
@@ -36,7 +38,7 @@ def unify(state, pixel_per_voxel: float) -> list[str]:
         if now < _ALIKE:
             for side in (1, -1):
                 moving = whitened[k] if side > 0 else mirror(whitened[k])
-                laid = align_maps(moving, whitened[nearest], allow_mirror=False)
+                laid = align_maps(moving, whitened[nearest], allow_mirror=False, candidates=_CANDIDATES)
                 if (likeness := alike(laid.aligned, whitened[nearest])) > best:
                     best, hand, found = likeness, side, laid
         lines.append(f"class {k + 1}: likeness {now:.2f}" + (f", {best:.2f} once laid over" if found else ""))

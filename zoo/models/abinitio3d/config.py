@@ -47,7 +47,7 @@ class Config:
     attempts: int = 3
     reseed_trust: float = 0.6
     start_share: float = 0.93
-    good_share: float = 0.96
+    good_share: float = 0.99
     least_evidence: float = 2.0
     survey_draws: int = 6
     refine_steps: int = 3
@@ -146,6 +146,7 @@ PRESETS: dict[str, dict] = {
         "batch_size": 300,
         "views": (60, 100, 160),
         "turns": (12, 16, 20),
+        "start_updates": (6, 6, 6),
         "start_images": (300, 300, 600),
         "attempts": 1,
     },

@@ -18,7 +18,7 @@ SMALL_POOL = 200
 
 
 class Observed(NamedTuple):
-    """A batch on the half plane: coefficients and CTFs ``(b, m)``, power in the corners, rows of the table."""
+    """A batch on the half plane: coefficients, CTFs ``(b, m)``; corner power, table rows ``(b,)``."""
 
     values: np.ndarray
     ctf: np.ndarray
@@ -61,7 +61,7 @@ class Expectation:
         if phase == Phase.START and int(state["update"]) == 0:
             return {}
         prepared = {}
-        if phase in (Phase.START, Phase.JOINT, Phase.RESEED, Phase.SHARES, Phase.SURVEY):
+        if phase != Phase.POLISH and not (phase == Phase.FINISH and int(state["update"]) > 0):
             number = self._band_number(phase, int(state["update"]))
             grids = np.stack([self.small.transform(volume) for volume in state["small_maps"]])
             rng = fv.generator(self.config.seed, _VIEWS, int(state["step"]) - int(state["batch"]))
@@ -124,9 +124,13 @@ class Expectation:
             return self._together(state, seen, prepared)
         if phase in (Phase.RESEED, Phase.SHARES):
             return self._apart(state, seen, prepared, phase)
-        if phase == Phase.SURVEY:
-            return self._survey(state, seen, prepared)
-        return self._polish(state, seen, prepared, phase)
+        candidates = []
+        if "bank" in prepared:
+            candidates.append(self._surveyed(state, seen, prepared["bank"]))
+        if phase != Phase.SURVEY:
+            candidates.append(self._known(state, seen))
+        candidates = Candidates(*(np.concatenate(parts) for parts in zip(*candidates, strict=True)))
+        return self._finished(state, seen, prepared, candidates, phase)
 
     def _zeros(self, *names):
         k, s = self.config.classes, self.config.radius + 1
@@ -220,21 +224,18 @@ class Expectation:
         sums["sum_power"][k] += self._power(seen.values[rows]).sum(0)
         sums["sum_count"][k] += len(rows)
 
-    def _survey(self, state, seen, prepared):
-        """Poses drawn from the posterior over all maps, each refined."""
-        bank = prepared["bank"]
-        found = self._search(
-            state, seen, np.arange(len(seen.index)), bank, state["noise"][0], self.config.survey_draws
-        )
+    def _surveyed(self, state, seen, bank):
+        """Poses drawn from the posterior over all maps, and the best."""
+        rows, draws = np.arange(len(seen.index)), self.config.survey_draws
+        found = self._search(state, seen, rows, bank, state["noise"][0], draws)
         numbers = np.concatenate([found.best[:, None], found.drawn], axis=1)
-        image = np.repeat(np.arange(len(numbers)), numbers.shape[1])
+        image = np.repeat(rows, numbers.shape[1])
         # a pose drawn twice is one candidate
         image, number = np.unique(np.stack([image, numbers.ravel()]), axis=1)
-        candidates = Candidates(image, *fv.decode(bank, self.shifts, number))
-        return self._finished(state, seen, prepared, candidates, Phase.SURVEY)
+        return Candidates(image, *fv.decode(bank, self.shifts, number))
 
-    def _polish(self, state, seen, prepared, phase):
-        """Poses of the table, the best of them in all other classes too, refined."""
+    def _known(self, state, seen):
+        """Poses of the table, and the best of them in all other classes too."""
         group, frames = state["table_class"][seen.index], state["table_frame"][seen.index]
         shifts = state["table_shift"][seen.index]
         image = np.arange(len(seen.index))
@@ -244,8 +245,7 @@ class Expectation:
         for other in range(1, len(active)):
             k = active[(place + other) % len(active)]
             parts.append(Candidates(image, k, frames[:, 0], shifts[:, 0]))
-        candidates = Candidates(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-        return self._finished(state, seen, prepared, candidates, phase)
+        return Candidates(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _finished(self, state, seen, prepared, candidates, phase):
         """Refine candidates against the maps of their image's own half, weigh and insert the best of them."""

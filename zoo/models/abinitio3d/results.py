@@ -17,8 +17,9 @@ class Result:
 
     By particle, in the order of ``index``: ``class_number (N,)`` from 0, ``class_probability (N, k)``,
     ``frames (N, 2, 3)``: rows 0 and 1 of RELION's A, ``euler_deg (N, 3)``: rot, tilt, psi,
-    ``origin_angstrom (N, 2)``: RELION's (minus the particle's place), ``log_likelihood (N,)``: over that of no
-    particle, ``half_set (N,)`` 1 or 2. ``share (k,)``: explained share of the signal power at low resolution.
+    ``origin_angstrom (N, 2)``: RELION's (minus the particle's place), ``log_likelihood (N,)``: over that of
+    no particle, ``half_set (N,)``: 1 or 2.
+    ``share (k,)``: explained share of the signal power at low resolution.
     Voxels are ``voxel_size_angstrom`` long; a projection (sum along the beam) has the images' intensities.
     """
 

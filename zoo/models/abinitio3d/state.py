@@ -57,6 +57,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "noise": (k, s),
         "evidence": (),
         "share": (k,),
+        "least_share": (),
         "members": (k,),
         "cross": (k, k),
         "small_maps": (k, m, m, m),
