@@ -157,7 +157,7 @@ class AbInitio:
         return c.batches(self._images(phase, update))
 
     def _images(self, phase, update):
-        c, number = self.config, self.expectation._band_number(phase, update)
+        c, number = self.config, self.expectation.band_number(phase, update)
         if phase == Phase.RESEED:
             return c.classes * c.reseed_images[number]
         return (c.start_images if phase == Phase.START else c.joint_images)[number]
@@ -188,7 +188,7 @@ class AbInitio:
 
     def _started(self):
         state, update = self.state, int(self.state["update"])
-        number = self.expectation._band_number(Phase.START, update)
+        number = self.expectation.band_number(Phase.START, update)
         band, usual = self.config.bands[number], self._images(Phase.START, update)
         if update == 0:
             state["small_sums"] = np.zeros_like(state["small_sums"])
@@ -211,7 +211,7 @@ class AbInitio:
     def _nothing(self, excess):
         self._say(
             "no particle was found in the images, so there are no maps: log evidence for one is "
-            f"{float(self.state['evidence']):.1f} per image, {self.config.least_evidence:g} or more expected, "
+            f"{float(self.state['evidence']):.1f} per image, {self.config.least_evidence:g} expected, "
             f"and low resolution has {excess:.3f} of the noise's power",
             aloud=True,
         )
@@ -303,7 +303,7 @@ class AbInitio:
 
     def _reseeded(self):
         state, update = self.state, int(self.state["update"])
-        number = self.expectation._band_number(Phase.RESEED, update)
+        number = self.expectation.band_number(Phase.RESEED, update)
         usual = self._images(Phase.RESEED, update)
         groups = np.flatnonzero(state["placed"] == 0)
         band = self.config.bands[number]
@@ -316,7 +316,7 @@ class AbInitio:
 
     def _joined(self):
         state, update = self.state, int(self.state["update"])
-        number = self.expectation._band_number(Phase.JOINT, update)
+        number = self.expectation.band_number(Phase.JOINT, update)
         band, usual = self.config.bands[number], self._images(Phase.JOINT, update)
         self.maximisation.noise(state, band)
         self._keep_evidence()

@@ -62,7 +62,7 @@ class Expectation:
             return {}
         prepared = {}
         if phase != Phase.POLISH and not (phase == Phase.FINISH and int(state["update"]) > 0):
-            number = self._band_number(phase, int(state["update"]))
+            number = self.band_number(phase, int(state["update"]))
             grids = np.stack([self.small.transform(volume) for volume in state["small_maps"]])
             rng = fv.generator(self.config.seed, _VIEWS, int(state["step"]) - int(state["batch"]))
             frames = fv.view_frames(self.config.views[number], self.config.turns[number], rng)
@@ -78,7 +78,7 @@ class Expectation:
             prepared["half_grids"] = np.stack([self.full.transform(volume) for volume in flat])
         return prepared
 
-    def _band_number(self, phase, update):
+    def band_number(self, phase, update):
         """Which of the bands the update of a phase works on."""
         updates = {
             Phase.START: self.config.start_updates,
