@@ -45,8 +45,8 @@ def compare_classes(
     """One ``ClassTruth`` for each of ``maps (k, n, n, n)``; empty where nothing is known.
 
     classes ``(n,)`` from 0 and labels ``(n,)``, < 0 where unknown, of all records; ``source``: the file
-    they were packed from, beside which zoo-simulate left ``maps/``. A tomogram tells hands apart, projections do
-    not: with ``mirrored`` a map may match in either hand. Raises ZooError for true maps of another extent.
+    they were packed from, beside which zoo-simulate left ``maps/``. A tomogram tells hands apart, projections
+    do not: with ``mirrored`` a map may match in either hand. Raises ZooError for true maps of another extent.
     """
     labels = np.asarray(labels)
     scores = classify_by_label(labels, classes) if (labels >= 0).any() else None

@@ -16,6 +16,7 @@ from zoo.models.abinitio3d.state import initial_state, state_shapes
 
 def steps(small, run, start, stop):
     prepared = None
+    ends_update = run.run.ends_update if isinstance(run, AbInitio3D) else run.ends_update
     for step, rows in enumerate(epochs(small.config)):
         if step < start:
             continue
@@ -29,7 +30,7 @@ def steps(small, run, start, stop):
             "index": rows,
         }
         run.add(run.e_step(batch, prepared))
-        if run.ends_update(step):
+        if ends_update(step):
             run.m_step()
             prepared = None
 

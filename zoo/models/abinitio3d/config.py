@@ -91,8 +91,8 @@ class AbInitio3DConfig(zoo_config.Config):
         largest = (self.box - 1) // 2
         yield (
             self.count < FEWEST_PER_CLASS * self.classes,
-            f"{self.count} particles for classes={self.classes}: expected at least {FEWEST_PER_CLASS} for each "
-            "class; ask for fewer classes",
+            f"{self.count} particles for classes={self.classes}: expected at least {FEWEST_PER_CLASS} for "
+            "each class; ask for fewer classes",
         )
         yield (
             self.max_radius and not 8 <= self.max_radius <= largest,
