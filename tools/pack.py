@@ -104,13 +104,8 @@ def pack(
     import shlex
     import sys
 
-    from zoo.data.packing.pack_particles import pack_particles
-    from zoo.data.packing.pack_subtomograms import OWN_BOX, VolumeOptions, pack_subtomograms
-    from zoo.data.packing.partition import worker_share
-    from zoo.data.packing.shards import PackSettings
-    from zoo.data.subtomograms import holds_subtomograms
     from zoo.errors import ZooError
-    from zoo_tools._progress import exit_on_sigterm, image_progress
+    from zoo.input_files import existing_file
 
     if coordinates is not None:
         if tomogram is None or out is not None:
@@ -118,13 +113,22 @@ def pack(
         particles, out = coordinates, particles
     if out is None:
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
+    if contrast not in ("auto", "+1", "1", "-1"):
+        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    for path in (particles, tomogram, wedge, *(passthrough or [])):
+        if path is not None and not path.is_dir():
+            existing_file(path)
+    # Not before: they take most of a second.
+    from zoo.data.packing.partition import worker_share
+    from zoo.data.packing.shards import OWN_BOX, PackSettings
+    from zoo.data.subtomograms import holds_subtomograms
+    from zoo_tools._progress import exit_on_sigterm, image_progress
+
     volumes = tomogram is not None or holds_subtomograms(particles)
     if not volumes and (wedge is not None or tilt_range is not None):
         raise ZooError(f"{particles}: holds no subtomograms; --wedge and --tilt-range are only for these")
     if not volumes and tomograms is not None:
         raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
     settings = PackSettings(
         box=(OWN_BOX if volumes else 64) if box is None else box,
         dtype=dtype,
@@ -154,6 +158,8 @@ def pack(
     with image_progress("packing") as progress:
         common["progress"] = progress
         if volumes:
+            from zoo.data.packing.pack_subtomograms import VolumeOptions, pack_subtomograms
+
             options = VolumeOptions(
                 tomogram=None if tomogram is None else str(tomogram),
                 wedge=None if wedge is None else str(wedge),
@@ -166,6 +172,8 @@ def pack(
             )
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:
+            from zoo.data.packing.pack_particles import pack_particles
+
             names = [str(path) for path in passthrough or []] or None
             result = pack_particles(
                 particles,

@@ -87,6 +87,7 @@ def places(tmp_path_factory, packed):
     folder = tmp_path_factory.mktemp("places")
     (folder / "full").mkdir()
     (folder / "full" / "thesis.txt").write_text("mine")
+    (folder / "places.csv").write_text("x,y,z\n8,8,8\n")
     (folder / "values.yaml").write_text("latent_dim: 0\n")
     (folder / "broken.yaml").write_text("latent_dim: [1\n")
 
@@ -183,6 +184,15 @@ OTHERS = [
     ("infer", "maps @DIR/none --out o", "@DIR/none: no such folder"),
     ("infer", "maps vaegan3d-tiny --out @DIR/full", "@DIR/full: exists and is not empty"),
     ("infer", "align @DIR/none --out o.star", "@DIR/none: no such folder"),
+    ("pack", "@DIR/none.star o", "@DIR/none.star: no such file"),
+    ("pack", "@DIR/places.csv", "no folder to write to: zoo-pack PARTICLES OUT"),
+    ("pack", "@DIR/places.csv o --contrast 3", "--contrast 3: expected auto, +1 or -1"),
+    ("pack", "@DIR/places.csv o --tomogram @DIR/none.mrc", "@DIR/none.mrc: no such file"),
+    ("pack", "@DIR/full --check", "@DIR/full: no info.json in it"),
+    ("simulate", "particels --out o", "particels"),
+    ("simulate", "particles --out o --map @DIR/none.mrc", "@DIR/none.mrc: no such file"),
+    ("simulate", "particles --out o --count 0", "--count 0: expected at least 1"),
+    ("simulate", "subtomograms --out o --snr-of x", "--snr-of x: expected one of"),
     ("export", "@DIR/none", "@DIR/none: there is no such folder"),
     ("export", "@DIR/run", "@DIR/run: has no model.keras yet"),
     ("export", "@DIR/full", "@DIR/full: is not a run folder"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from zoo.data.formats.coordinate_json import read_json_places
 from zoo.data.formats.coordinate_text import read_text_places
@@ -18,6 +18,9 @@ from zoo.data.tables.particle_table import Source, image_uids
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SHIFT_COLUMNS_3D, SubtomogramTable
 from zoo.errors import ZooError
 from zoo.input_files import existing_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUTSIDE = ("refuse", "drop", "clip")
 _HEAD_BYTES = 1 << 16

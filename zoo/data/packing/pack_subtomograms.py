@@ -14,7 +14,7 @@ from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
-from zoo.data.packing.shards import PackSettings
+from zoo.data.packing.shards import OWN_BOX, PackSettings
 from zoo.data.packing.wedge_check import check_wedges
 from zoo.data.subtomograms import read_subtomograms
 from zoo.data.tables.particle_table import CTF_COLUMNS
@@ -23,8 +23,6 @@ from zoo.errors import ZooError
 from zoo.ops.known_ctf import is_known
 
 TILT_CONVENTIONS = ("relion", "imod")
-OWN_BOX = 0
-"""As ``PackSettings.box``: pack the volumes in the box they have."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from zoo.files import whole_file, write_json
 
 _CHUNK_BYTES = 16 << 20
 _WRITE_RECORDS = 64
+OWN_BOX = 0
+"""As ``PackSettings.box``: pack the volumes in the box they have."""
 _LARGEST_BOX = 16384
 _LARGEST_PIXEL_ANGSTROM = 10_000.0
 
