@@ -119,8 +119,10 @@ def pack(
     if out is None:
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
     volumes = tomogram is not None or holds_subtomograms(particles)
-    if not volumes and (wedge is not None or tilt_range is not None):
-        raise ZooError(f"{particles}: holds no subtomograms; --wedge and --tilt-range are only for these")
+    if not volumes and (wedge is not None or tilt_range is not None or tilt_convention != "relion"):
+        raise ZooError(
+            f"{particles}: holds no subtomograms; --wedge, --tilt-range and --tilt-convention are only for these"
+        )
     if not volumes and tomograms is not None:
         raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")
     if contrast not in ("auto", "+1", "1", "-1"):
