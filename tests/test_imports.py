@@ -20,7 +20,7 @@ ALLOWED = {
     "ops": set(),
     "layers": {"ops"},
     "engines": {"errors"},
-    "models": {"errors", "config", "registry", "ops", "layers", "engines"},
+    "models": {"errors", "config", "registry", "ops", "layers", "engines", "metrics"},
     "metrics": {"errors", "ops"},
     "data": {"errors", "files", "input_files", "slurm", "ops"},
     "simulate": {"errors", "files", "input_files", "ops", "data", "metrics"},

@@ -176,6 +176,9 @@ class Config:
     default_epochs: typing.ClassVar[int] = 20
     """How many epochs a run has where nobody says, for models that learn by epochs."""
 
+    ends_itself: typing.ClassVar[bool] = False
+    """Whether such a run ends by itself, so that nobody says how many epochs it has."""
+
     def steps_of(self, epochs: int, steps_per_pass: int) -> int:
         """The most steps of a run of ``epochs``, for models that learn by them: epoch 0 starts it."""
         return (epochs + 1) * steps_per_pass

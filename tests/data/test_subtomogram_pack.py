@@ -223,7 +223,7 @@ def test_check_finds_a_record_in_the_wrong_place(source, tmp_path):
     text = json.loads((tmp_path / "set" / "info.json").read_text())
     text["shards"][0]["crc32"] = zlib.crc32(content)
     (tmp_path / "set" / "info.json").write_text(json.dumps(text))
-    with pytest.raises(ZooError, match="record 1: is not the particle"):
+    with pytest.raises(ZooError, match="record 1: is not the subtomogram"):
         check_dataset(tmp_path / "set", processes=1)
 
 

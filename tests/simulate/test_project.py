@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from zoo.data.ctf_values import ctf_values
+from zoo.ops.ctf_values import ctf_values
 from zoo.simulate.draw import draw_columns
 from zoo.simulate.embedded import embedded_maps
 from zoo.simulate.project import Projector

@@ -1,4 +1,4 @@
-"""Averages of subtomograms and their classes against what is known of simulated data."""
+"""Averages and their classes against what is known of simulated data."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ class ClassTruth:
         return f"class {self.number}: {', '.join(parts) or 'stands for no label, and its map is empty'}"
 
 
-def compare_classes(maps, classes, labels, source, voxel_size_angstrom: float) -> list[ClassTruth]:
+def compare_classes(
+    maps, classes, labels, source, voxel_size_angstrom: float, mirrored: bool = False
+) -> list[ClassTruth]:
     """One ``ClassTruth`` for each of ``maps (k, n, n, n)``; empty where nothing is known.
 
-    classes ``(n,)`` from 0 and labels ``(n,)``, < 0 where unknown, of all subtomograms; ``source``: the file
-    they were packed from, beside which zoo-simulate left ``maps/``. A tomogram tells hands apart: maps are
-    not mirrored. Raises ZooError for true maps of another extent.
+    classes ``(n,)`` from 0 and labels ``(n,)``, < 0 where unknown, of all records; ``source``: the file
+    they were packed from, beside which zoo-simulate left ``maps/``. A tomogram tells hands apart, projections do
+    not: with ``mirrored`` a map may match in either hand. Raises ZooError for true maps of another extent.
     """
     labels = np.asarray(labels)
     scores = classify_by_label(labels, classes) if (labels >= 0).any() else None
@@ -60,7 +62,7 @@ def compare_classes(maps, classes, labels, source, voxel_size_angstrom: float) -
         known = {} if label is None else {"label": label, "f1": scores.f1[label]}
         if truths is not None and np.ptp(volume) > 0:
             likely = [label] if label is not None and label < len(truths) else None
-            match = match_truth(volume, truths, names, voxel_size_angstrom, likely, allow_mirror=False)
+            match = match_truth(volume, truths, names, voxel_size_angstrom, likely, allow_mirror=mirrored)
             known.update(true_map=match.name, correlation=match.correlation, fsc_half_angstrom=match.angstrom)
         found.append(ClassTruth(k + 1, **known))
     return found

@@ -97,8 +97,8 @@ def pixel_size_note(model, info) -> str:
     return (
         f"{info.path}: {info.kind} of {theirs:.4g} Å per pixel, but the model was trained on {ours:.4g} Å: "
         f"a particle is {ours / theirs:.3g} times as large in pixels, and what the model says of it means "
-        f"little. Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if the file is "
-        "wrong"
+        f"little. Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if their "
+        "file is wrong"
     )
 
 

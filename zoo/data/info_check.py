@@ -11,7 +11,6 @@ import numpy as np
 
 from zoo.errors import ZooError
 
-_KINDS = ("particles", "subtomograms")
 _DTYPES = ("float16", "float32")
 _AGAIN = "it was changed or damaged; put back a copy of it, or pack the data set again"
 
@@ -25,7 +24,7 @@ def check_values(info, path: str | Path) -> None:
     voxel = info.voxel_size_angstrom
     if type(voxel) not in (int, float) or not 0 < voxel < math.inf:
         _refuse(path, "voxel_size_angstrom", voxel, "a size above 0 Å")
-    for name, allowed in (("contrast_sign", (-1, 1)), ("kind", _KINDS), ("dtype", _DTYPES)):
+    for name, allowed in (("contrast_sign", (-1, 1)), ("dtype", _DTYPES)):
         value = getattr(info, name)
         if isinstance(value, bool) or value not in allowed:
             _refuse(path, name, value, " or ".join(str(each) for each in allowed))
@@ -48,10 +47,9 @@ def check_against_table(info, columns: dict[str, np.ndarray], table: str | Path)
         raise ZooError(f"{table}: labels {labels}, info.json says {info.labels}; pack again")
     sizes = columns["pixel_size_angstrom"]
     if not np.isclose(sizes, info.voxel_size_angstrom, rtol=1e-6).any():
-        raise ZooError(
-            f"{table}: pixels of {np.nanmin(sizes):g} to {np.nanmax(sizes):g} Å, info.json says "
-            f"{info.voxel_size_angstrom:g} Å: {_AGAIN}"
-        )
+        known = sizes[np.isfinite(sizes)]
+        found = f"{known.min():g} to {known.max():g} Å" if known.size else "no known size"
+        raise ZooError(f"{table}: pixels of {found}, info.json says {info.voxel_size_angstrom:g} Å: {_AGAIN}")
 
 
 def _refuse(path, name: str, value, expected: str) -> None:

@@ -27,7 +27,7 @@ class Kind:
     words: str
     unit: str
     schema: RecordSchema
-    _read_source: Callable
+    _reader: Callable
     _write_columns: Callable
 
     @property
@@ -70,7 +70,13 @@ class Kind:
         ``path``, ``stacks``: where the file and its images have moved. Raises ZooError where it is gone or
         has changed since.
         """
-        return self._read_source(info, path, stacks)
+        from zoo.data.reopen import reopen_source
+
+        return reopen_source(info, path, stacks)
+
+    def reader(self, where: str = "") -> Callable:
+        """The function that reads files of this kind into a table; ZooError, with ``where``, for none."""
+        return self._reader(where)
 
     def write_columns(
         self, info, path: str | Path, columns: Mapping[str, Any], source: str | Path | None = None
@@ -78,8 +84,7 @@ class Kind:
         """Write the rows that were packed, in the order of their file, with more ``columns`` (n,) by record.
 
         The file has every column of the source; of subtomograms ``PATH_relion5.star`` has RELION 5's beside
-        it. Returns the number of rows. Raises ZooError as
-        `read_source` does, and for a ``path`` that is the source itself.
+        it. Returns the number of rows. Raises ZooError as `read_source` does.
         """
         table = self.read_source(info, source)
         order = np.argsort(rows := info.load_table()["source_row"])
@@ -114,10 +119,20 @@ def require_kind(info, name: str) -> None:
         raise ZooError(f"{info.path}: holds {info.kind}, expected {wanted}; choose another data set or model")
 
 
-def _reopen(info, path, stacks):
-    from zoo.data.reopen import reopen_source
+def _reader_of_particles(where: str) -> Callable:
+    from zoo.data.particles import read_particles
 
-    return reopen_source(info, path, stacks)
+    return read_particles
+
+
+def _reader_of_subtomograms(where: str) -> Callable:
+    from zoo.data.subtomograms import read_subtomograms
+
+    return read_subtomograms
+
+
+def _no_reader(where: str) -> Callable:
+    raise ZooError(f"{where}: density maps come from no table that rows or columns could be written back to")
 
 
 def _write_particles(info, table, path: str, columns: dict) -> None:
@@ -134,22 +149,18 @@ def _write_subtomograms(info, table, path: str, columns: dict) -> None:
     write_subtomograms(table, path.with_name(f"{path.stem}_relion5.star"), box, columns, relion5=True)
 
 
-def _no_source(info, *_):
-    raise ZooError(f"{info.path}: {info.kind} come from no table that columns could be written back to")
-
-
 KINDS: dict[str, Kind] = {
     "particles": Kind(
-        "particles", "2D particle images", "pixels", PARTICLE_RECORD, _reopen, _write_particles
+        "particles", "2D particle images", "pixels", PARTICLE_RECORD, _reader_of_particles, _write_particles
     ),
     "subtomograms": Kind(
         "subtomograms",
         "subtomograms (volumes)",
         "voxels",
         SUBTOMOGRAM_RECORD,
-        _reopen,
+        _reader_of_subtomograms,
         _write_subtomograms,
     ),
-    "maps": Kind("maps", "density maps", "voxels", MAP_RECORD, _no_source, _no_source),
+    "maps": Kind("maps", "density maps", "voxels", MAP_RECORD, _no_reader, _no_reader),
 }
 """Every kind of records by its name in info.json."""

@@ -6,22 +6,15 @@ import inspect
 import json
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zoo.data.info import DatasetInfo
-from zoo.data.particles import read_particles
-from zoo.data.subtomograms import read_subtomograms
+from zoo.data.kinds import kind_named
 from zoo.data.tables.particle_table import ParticleTable
 from zoo.errors import ZooError
-
-_READERS: dict[str, Callable[..., ParticleTable]] = {
-    "particles": read_particles,
-    "subtomograms": read_subtomograms,
-}
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,7 @@ class SourceRecord:
 
         Raises ZooError where the file is gone, and where it is not known how it was read.
         """
+        reader, options = kind_named(self.kind).reader(self.path or self.kind), dict(self.options or {})
         if not (path or self.path):
             raise ZooError("the data set does not say which file it was packed from; pack it again")
         place = os.path.abspath(path or self.path)
@@ -83,7 +77,6 @@ class SourceRecord:
                 f"{place}: packed by a version that did not keep the options of zoo-pack (tomogram, wedge, "
                 f"passthrough); pack the data set again: {self.command or shlex.join(['zoo-pack', place])}"
             )
-        reader, options = _READERS[self.kind], dict(self.options)
         if stacks is not None:
             options["stacks"] = os.fspath(stacks)
         unknown = sorted(set(options) - set(inspect.signature(reader).parameters))

@@ -29,6 +29,8 @@ def get_engine(
     if model.learns == "epochs":
         if backend != "tensorflow" and not model.on_host:
             raise ZooError(f"{type(model).__name__} is trained with KERAS_BACKEND=tensorflow, not {backend}")
+        if model.on_host and strategy is not None:
+            raise ZooError(f"{type(model).__name__} runs on the processor alone; give --strategy one")
         from zoo.engines.epoch_engine import EpochEngine
 
         return EpochEngine(model, seed, examples, global_batch, strategy)

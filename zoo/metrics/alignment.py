@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from zoo.errors import ZooError
 from zoo.metrics.fsc import check_cube
+from zoo.ops.rotation_grid import so3_grid
 
 _COARSE_RADIUS = 5
 _COARSE_STEP_DEG = 14.5
@@ -40,9 +41,6 @@ def align_maps(
     Maps must lie near the middle of their boxes.
     Raises ZooError if the maps are not finite cubes of one box, or one of them is constant.
     """
-    # imported here: the rest of this module needs no Keras backend
-    from zoo.ops.rotations import so3_grid
-
     moving, reference = check_cube(moving, "moving map"), check_cube(reference, "reference map")
     if moving.shape != reference.shape:
         raise ZooError(f"cannot align {moving.shape} to {reference.shape}: expected one box; resample one")

@@ -24,7 +24,7 @@ class ZooModel(keras.Model):
     """
 
     learns: ClassVar[str] = ""
-    numbers_records: ClassVar[bool] = False  # batches need ``index``, the row of each record in the table
+    numbers_records: ClassVar[bool] = False  # batches need ``index`` (rows of the table) and whole passes
     box: int
     voxel_size_angstrom: float
 
@@ -44,8 +44,8 @@ class ZooModel(keras.Model):
     def from_data(cls, info: Any = None, preset: str | None = None, **overrides: Any):
         """A new model of ``preset`` for ``info``: a DatasetInfo, a dict of them by role, or None.
 
-        Box and voxel size are those of the (first) data set. Raises ZooError where the data are of another
-        kind or box than the model takes, and what the model's ``check_data`` refuses.
+        Box, voxel size and count are those of the (first) data set. Raises ZooError where the data are of
+        another kind or box than the model takes, and what the model's ``check_data`` refuses.
         """
         entry = entry_of(cls)
         values = dict(entry.presets[preset or entry.default_preset])
@@ -58,7 +58,11 @@ class ZooModel(keras.Model):
                 )
         first = next(iter(infos.values()))
         if first is not None:
-            known = {"box": int(first.box), "voxel_size_angstrom": float(first.voxel_size_angstrom)}
+            known = {
+                "box": int(first.box),
+                "voxel_size_angstrom": float(first.voxel_size_angstrom),
+                "count": int(first.count),
+            }
             values.update({name: value for name, value in known.items() if name in values})
         values.update(overrides)
         if first is not None and values.get("box", first.box) != first.box:

@@ -15,7 +15,8 @@ class Results:
     ``maps``: name → map (z, y, x); ``half_maps``: name of a map → its two half maps (2, z, y, x); ``fsc``:
     name of a map → FSC of its half maps (s,), shell 0 first; ``columns``: RELION column → values in record
     order, written back into the file that was packed; ``classes``: (n,) class of each record from 0, class k
-    standing for the k-th map; ``lines``: what a person should be told.
+    standing for the k-th map; ``voxel_size_angstrom`` of the maps, where it is not that of the records;
+    ``mirrored``: a map and its mirror image are equally good; ``lines``: what a person should be told.
     """
 
     maps: dict[str, np.ndarray] = field(default_factory=dict)
@@ -23,6 +24,8 @@ class Results:
     fsc: dict[str, np.ndarray] = field(default_factory=dict)
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     classes: np.ndarray | None = None
+    voxel_size_angstrom: float | None = None
+    mirrored: bool = False
     lines: list[str] = field(default_factory=list)
 
 

@@ -67,8 +67,10 @@ def shift_phase(n, shift_xy_pixels):
     """
     shift = ops.cast(shift_xy_pixels, "float32")
     k = frequency_axis(n)
-    angle = -2.0 * math.pi * (
-        shift[:, 0, None, None] * k[None, None, :] + shift[:, 1, None, None] * k[None, :, None]
+    angle = (
+        -2.0
+        * math.pi
+        * (shift[:, 0, None, None] * k[None, None, :] + shift[:, 1, None, None] * k[None, :, None])
     )
     return ops.cos(angle), ops.sin(angle)
 

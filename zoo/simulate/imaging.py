@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from zoo.data.ctf_values import ctf_values
 from zoo.data.wedge import wedge_mask
+from zoo.ops.ctf_values import ctf_values
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.project import Projector
 from zoo.simulate.reconstruct import TiltReconstructor

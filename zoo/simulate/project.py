@@ -4,7 +4,7 @@ import numpy as np
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from zoo.data.ctf_values import ctf_values
+from zoo.ops.ctf_values import ctf_values
 
 PAD = 2
 """Zero-padding of a map before its transform is interpolated."""

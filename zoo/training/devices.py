@@ -174,7 +174,7 @@ def batches_for(
     ``batch_size`` is that of a whole step. Every replica sees consecutive rows of the batch that
     one device would see, so the number of devices does not change what is learned from. With ``held_back``,
     a share of the records, batches say which of them are kept for validation (`zoo.data.records.split`);
-    ``with_index`` gives each its row in the table.
+    ``with_index`` gives each its row in the table, and makes every epoch see every record exactly once.
     Raises ZooError where the batch cannot be split evenly.
     """
     if batch_size % devices.replicas:
@@ -183,21 +183,23 @@ def batches_for(
             f"give a multiple of {devices.replicas}"
         )
 
+    whole = {"whole_epochs": True} if with_index else {}
+
     def with_more(stream):
         stream = stream if held_back is None else split.marked(stream, seed, held_back)
         return numbered.numbered(stream, info) if with_index else stream
 
     if keras.backend.backend() != "tensorflow":
-        return with_more(iter(batches.training_batches(info, batch_size, seed, start_step)))
+        return with_more(iter(batches.training_batches(info, batch_size, seed, start_step, **whole)))
     stream = batches.streams_of(info)
 
     if devices.strategy is None:
-        return iter(with_more(stream(info, batch_size, seed, start_step)))
+        return iter(with_more(stream(info, batch_size, seed, start_step, **whole)))
 
     def pipeline(context):
         workers = context.num_input_pipelines
         worker = (context.input_pipeline_id, workers)
-        mine = with_more(stream(info, batch_size // workers, seed, start_step, worker=worker))
+        mine = with_more(stream(info, batch_size // workers, seed, start_step, worker=worker, **whole))
         return mine.rebatch(batch_size // devices.replicas, drop_remainder=True)
 
     return iter(devices.strategy.distribute_datasets_from_function(pipeline))

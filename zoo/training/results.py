@@ -24,7 +24,8 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     lines = []
-    paths = _write_maps(results, info.voxel_size_angstrom, folder)
+    voxel = results.voxel_size_angstrom or info.voxel_size_angstrom
+    paths = _write_maps(results, voxel, folder)
     if results.fsc:
         write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder)
     if paths:
@@ -33,10 +34,10 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     if results.columns:
         lines.append(write_columns(info, folder / "particles.star", results.columns))
     lines += [f"{folder}: {line}" for line in results.lines]
-    return [*lines, *_compare(results, info, folder)]
+    return [*lines, *_compare(results, info, voxel, folder)]
 
 
-def _compare(results: Results, info, folder: Path) -> list[str]:
+def _compare(results: Results, info, voxel_size_angstrom: float, folder: Path) -> list[str]:
     """Write truth.csv where something is known of the data; a line for each class."""
     from zoo.analysis.class_truth import compare_classes, write_truth
 
@@ -45,7 +46,9 @@ def _compare(results: Results, info, folder: Path) -> list[str]:
     maps = np.stack(list(results.maps.values()))
     labels, source = info.load_table()["label"], info.source.get("path")
     try:
-        truth = compare_classes(maps, results.classes, labels, source, info.voxel_size_angstrom)
+        truth = compare_classes(
+            maps, results.classes, labels, source, voxel_size_angstrom, results.mirrored
+        )
     except ZooError as error:
         return [f"{folder}: not compared with the truth ({error})"]
     if truth:

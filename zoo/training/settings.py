@@ -220,6 +220,8 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
 def _check_length(settings: TrainSettings, entry) -> None:
     if entry.learns == "epochs":
         _refuse_steps(settings, entry.name)
+        if entry.config.ends_itself and settings.epochs is not None:
+            raise ZooError(f"--epochs: {entry.name} ends by itself; leave it out")
     elif settings.epochs is not None:
         _refuse_epochs(entry.name)
 
@@ -243,7 +245,9 @@ def _refuse_epochs(model: str) -> None:
 
 def _refuse_steps(settings: TrainSettings, model: str) -> None:
     if settings.steps is not None:
-        raise ZooError(f"--steps: {model} is trained by whole epochs; give --epochs")
+        ends = get_entry(model).config.ends_itself
+        advice = "ends by itself; leave it out" if ends else "is trained by whole epochs; give --epochs"
+        raise ZooError(f"--steps: {model} {advice}")
 
 
 def plan_of(config: dict[str, Any]) -> Plan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zoo.data.ctf_values import ctf_values
 from zoo.data.formats.mrc import write_stack
 from zoo.data.info import DatasetInfo
 from zoo.data.packing.ctf_check import settle_ctf
@@ -15,6 +14,7 @@ from zoo.data.packing.shards import PackSettings
 from zoo.data.particles import read_particles
 from zoo.data.records.numpy_particles import load_arrays
 from zoo.errors import ZooError
+from zoo.ops.ctf_values import ctf_values
 from zoo.ops.known_ctf import is_known
 
 BOX, COUNT, PIXEL = 32, 6, 3.0

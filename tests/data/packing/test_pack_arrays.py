@@ -226,5 +226,5 @@ def test_two_maps_of_one_name_are_refused(arrays, tmp_path):
 
 
 def test_no_columns_can_go_back_to_maps(maps, tmp_path):
-    with pytest.raises(ZooError, match="maps come from no table"):
+    with pytest.raises(ZooError, match="density maps come from no table"):
         kind_of(maps).write_columns(maps, tmp_path / "out.star", {})

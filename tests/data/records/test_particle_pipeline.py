@@ -48,7 +48,12 @@ def many_shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
     counts = [3 + number % 5 for number in range(40)]
     total = sum(counts)
-    table = ParticleTable(["/a.mrcs"], {"row_in_stack": np.arange(total), "cs_mm": np.arange(total)})
+    columns = {
+        "row_in_stack": np.arange(total),
+        "cs_mm": np.arange(total),
+        "pixel_size_angstrom": np.ones(total),
+    }
+    table = ParticleTable(["/a.mrcs"], columns)
     images = np.random.default_rng(0).normal(size=(total, 4, 4)).astype(np.float16)
     shards, first = [], 0
     for number, count in enumerate(counts):

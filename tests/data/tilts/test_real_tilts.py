@@ -6,7 +6,6 @@ import tilt_sets as sets
 from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
-from zoo.data.ctf_values import ctf_values
 from zoo.data.formats.fourier_weights import whole_of
 from zoo.data.formats.mrc import read_header, read_raw, read_volume
 from zoo.data.formats.star import CTF_FROM_STAR, StarColumns
@@ -14,6 +13,7 @@ from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.subtomograms import read_subtomograms
 from zoo.data.tilts.backproject import TiltBackprojector
+from zoo.ops.ctf_values import ctf_values
 
 pytestmark = [pytest.mark.shared_data]
 N = 32

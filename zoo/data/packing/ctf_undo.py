@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from zoo.data.ctf_values import ctf_values
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED, ParticleTable
+from zoo.ops.ctf_values import ctf_values
 
 _LEAST = 0.05
 

@@ -41,13 +41,15 @@ def streams_of(info):
     return stream
 
 
-def training_batches(info, batch_size: int, seed: int, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(
+    info, batch_size: int, seed: int, start_step: int, **options
+) -> Iterator[dict[str, np.ndarray]]:
     """Endless shuffled batches from ``start_step`` on, keys as `zoo.data.records.pipeline.record_batches`.
 
     Of subtomograms: epochs that see each exactly once; these need TensorFlow.
     """
     if isinstance(info, Mapping) or has_tensorflow() or kind_of(info).schema.whole_epochs:
-        return streams_of(info)(info, batch_size, seed, start_step).as_numpy_iterator()
+        return streams_of(info)(info, batch_size, seed, start_step, **options).as_numpy_iterator()
     return iter(kind_of(info).numpy_batches(info, batch_size, seed, start_step))
 
 

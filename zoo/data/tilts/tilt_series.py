@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zoo.data.ctf_values import ctf_values
+from zoo.ops.ctf_values import ctf_values
 
 DOSE_A, DOSE_B, DOSE_C = 0.245, -1.665, 2.81
 

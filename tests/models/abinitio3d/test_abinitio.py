@@ -1,0 +1,214 @@
+"""The run as a sequence of steps: found from nothing, resumed exactly, additive, noise recognised."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from zoo.errors import ZooError
+from zoo.metrics.clustering import clustering_scores
+from zoo.models.abinitio3d.abinitio import AbInitio
+from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.solve import epochs, reconstruct
+from zoo.models.abinitio3d.state import Phase, initial_state, state_shapes
+from zoo.ops import fourier_volume as fv
+
+
+def batch_of(small, rows):
+    return {"image": small.images[rows], "ctf": small.ctf[rows], "pixel_size_angstrom": 10.0, "index": rows}
+
+
+def walk(small, run, start, stop):
+    """Steps from ``start`` to ``stop``, or until the run ends; returns the last."""
+    prepared = None
+    for step, rows in enumerate(epochs(small.config)):
+        if step < start:
+            continue
+        if step == stop or run.finished:
+            return step
+        prepared = run.prepare() if prepared is None else prepared
+        run.add(run.e_step(batch_of(small, rows), prepared))
+        if run.ends_update(step):
+            run.m_step()
+            prepared = None
+
+
+@pytest.fixture(scope="module")
+def found(small):
+    return reconstruct(small.images, small.ctf, 10.0, small.config, seed=0)
+
+
+def test_two_states_are_found_from_nothing(small, found):
+    assert found.found and len(found.maps) == 2
+    assert clustering_scores(small.label, found.class_number)["nmi"] > 0.9
+    np.testing.assert_allclose(found.class_probability.sum(1), 1, atol=1e-4)
+    agree = found.class_probability.argmax(1) == found.class_number
+    assert agree.mean() > 0.98
+    assert (found.fsc[:, 1:6] > 0.9).all()
+
+
+def test_poses_of_a_state_agree_with_the_truth_up_to_one_turn_and_hand(small, found):
+    own = found.class_number == 0
+    rows = np.flatnonzero(own & (small.label == np.bincount(small.label[own]).argmax()))
+    true, errors = whole(small.frames[rows]), []
+    for hand in (1, -1):
+        mine = whole(found.frames[rows] @ np.diag([hand, 1, 1]))
+        left, _, right = np.linalg.svd(np.einsum("nij,nik->jk", mine, true))
+        turn = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+        cosine = (np.einsum("nij,nij->n", mine @ turn, true) - 1) / 2
+        errors.append(np.median(np.degrees(np.arccos(np.clip(cosine, -1, 1)))))
+    assert min(errors) < 6, errors
+
+
+def whole(frames):
+    """Matrices (n, 3, 3) of frames (n, 2, 3)."""
+    frames = frames.astype(float)
+    return np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)
+
+
+def test_projections_of_the_result_are_the_images(small, found):
+    """Maps, poses and shifts are in one convention, and in the images' intensities."""
+    from zoo.simulate.project import Projector
+
+    rows = np.flatnonzero(found.class_number == 0)[:100]
+    project = Projector(found.maps[0], 10.0)
+    images = project(found.euler_deg[rows], found.origin_angstrom[rows] / 10.0, small.ctf[rows])
+    correlation = [
+        np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, small.images[rows], strict=True)
+    ]
+    assert np.median(correlation) > 0.7
+    slope = (images * small.images[rows]).sum() / (images**2).sum()
+    assert slope == pytest.approx(1, abs=0.1)
+
+
+def test_a_resumed_run_ends_with_the_same_bits(small):
+    whole = AbInitio(small.config, initial_state(small.config))
+    walk(small, whole, 0, 24)
+    first = AbInitio(small.config, initial_state(small.config))
+    walk(small, first, 0, 20)
+    assert int(first.state["batch"]) > 0, "stopped between updates: the sums would not be tested"
+    state = {name: value.copy() for name, value in first.state.items()}
+    walk(small, AbInitio(small.config, state), 20, 24)
+    for name, value in whole.state.items():
+        np.testing.assert_array_equal(value, state[name], err_msg=name)
+
+
+def test_the_state_keeps_its_shapes(small):
+    run = AbInitio(small.config, initial_state(small.config))
+    walk(small, run, 0, 10)
+    for name, (shape, dtype) in state_shapes(small.config).items():
+        value = np.asarray(run.state[name])
+        assert value.shape == shape and value.dtype == dtype, name
+
+
+@pytest.mark.parametrize(
+    "phase", [Phase.MEASURE, Phase.START, Phase.RESEED, Phase.SHARES, Phase.SURVEY, Phase.FINISH]
+)
+def test_sums_of_parts_are_the_sums_of_the_whole(small, found, phase):
+    run = state_of(small, found, phase)
+    prepared, rows = run.prepare(), np.arange(60)
+    whole = run.e_step(batch_of(small, rows), prepared)
+    parts = [run.e_step(batch_of(small, part), prepared) for part in (rows[:25], rows[25:])]
+    assert set(whole) - {"rows"} <= set(run.state)
+    for name in set(whole) - {"rows"}:
+        total = parts[0][name] + parts[1][name]
+        np.testing.assert_allclose(total, whole[name], atol=1e-4 * np.abs(whole[name]).max(), err_msg=name)
+    for name, value in whole.get("rows", {}).items():
+        joined = np.concatenate([part["rows"][name] for part in parts])
+        np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_padding_counts_for_nothing(small, found):
+    run = state_of(small, found, Phase.SURVEY)
+    prepared, rows = run.prepare(), np.arange(30)
+    plain = run.e_step(batch_of(small, rows), prepared)
+    padded = {**batch_of(small, np.append(rows, [0, 0])), "weight": np.append(np.ones(30), [0, 0])}
+    found = run.e_step(padded, prepared)
+    np.testing.assert_array_equal(found["sum_full"], plain["sum_full"])
+    assert len(found["rows"]["index"]) == 30
+
+
+def state_of(small, found, phase):
+    """A run in a phase, with the maps and the table of a finished one."""
+    run = AbInitio(small.config, initial_state(small.config))
+    state = run.state
+    state["noise"][:], state["noise_floor"], state["signal_power"][:] = 0.3, np.float32(0.25), 1.0
+    state["maps"], state["half_maps"] = found.maps, found.half_maps
+    state["small_maps"] = run.maximisation.reduced(found.maps)
+    state["members"] = np.full(2, 400, np.float32)
+    state["table_class"] = np.repeat(found.class_number[:, None], 2, 1)
+    state["table_frame"] = np.repeat(found.frames[:, None], 2, 1)
+    state["table_shift"] = np.repeat(-found.origin_angstrom[:, None] / 10, 2, 1).astype("f4")
+    state["phase"], state["update"], state["band"] = (
+        np.int32(phase),
+        np.int32(phase == Phase.START),
+        np.int32(6),
+    )
+    return run
+
+
+def test_full_passes_begin_with_an_epoch(small):
+    run = AbInitio(small.config, initial_state(small.config))
+    passes = small.config.steps_per_pass
+    step = 0
+    while run.phase != Phase.SURVEY:
+        step = walk(small, run, step, step + 1)
+    assert bool(run.state["waiting"]) == (step % passes != 0)
+    while int(run.state["waiting"]):
+        assert run.e_step(batch_of(small, np.arange(9)), run.prepare()) == {}
+        step = walk(small, run, step, step + 1)
+    assert step % passes == 0
+    step = walk(small, run, step, step + passes)
+    assert run.phase == Phase.POLISH and float(run.state["members"].sum()) == small.config.count
+
+
+def test_noise_ends_in_one_plain_sentence(small):
+    noise = np.random.default_rng(5).normal(size=small.images.shape).astype("f4")
+    lines = []
+    found = reconstruct(noise, small.ctf, 10.0, small.config, seed=0, say=lines.append)
+    assert not found.found and len(found.maps) == 0
+    assert lines[-1].startswith("no particle was found in the images") and "\n" not in lines[-1]
+    assert (found.class_number == -1).all()
+
+
+@pytest.mark.slow
+def test_fewer_states_than_classes_are_merged_and_said(small):
+    config = dataclasses.replace(small.config, classes=4)
+    found = reconstruct(small.images, small.ctf, 10.0, config, seed=1)
+    assert len(found.maps) == 2, found.lines
+    assert any("2 states were found: of the 4 classes asked for" in line for line in found.lines)
+    assert clustering_scores(small.label, found.class_number)["nmi"] > 0.9
+
+
+@pytest.mark.slow
+def test_every_run_ends_in_time(small, found):
+    config = dataclasses.replace(small.config, seed=3)
+    run = AbInitio(config, initial_state(config))
+    assert walk(small._replace(config=config), run, 0, config.most_steps() + 1) <= config.most_steps()
+    assert run.finished and run.prepare() == {} and not run.ends_update(0)
+
+
+def test_bad_arrays_are_refused(small):
+    with pytest.raises(ZooError, match=r"images \(4, 5, 6\): expected square"):
+        reconstruct(np.zeros((4, 5, 6)), np.zeros((4, 9)), 1.0)
+    with pytest.raises(ZooError, match="expected one row of 9 for each of the 800"):
+        reconstruct(small.images, small.ctf[:5], 1.0)
+    broken = small.images.copy()
+    broken[7, 3, 3] = np.nan
+    with pytest.raises(ZooError, match="image 7 holds values that are not finite"):
+        reconstruct(broken, small.ctf, 1.0)
+    with pytest.raises(ZooError, match="30 particles for classes=3"):
+        reconstruct(small.images[:30], small.ctf[:30], 1.0, Config())
+
+
+def test_larger_boxes_give_the_same_coefficients(small):
+    """Images of twice the box around the same particle: coefficients half as far apart."""
+    config = Config(box=64, count=800, max_radius=15)
+    run = AbInitio(config, initial_state(config))
+    large = np.zeros((2, 64, 64), "f4")
+    large[:, 16:48, 16:48] = small.images[:2]
+    values = run.expectation.plane.transform(large)[0]
+    plane, narrow = run.expectation.plane, fv.HalfPlane(32, 7)
+    even = (plane.points % 2 == 0).all(1) & (plane.distance <= 14.01)
+    np.testing.assert_array_equal(plane.points[even] / 2, narrow.points)
+    np.testing.assert_allclose(values[:, even], narrow.transform(small.images[:2])[0] / 2, atol=1e-4)

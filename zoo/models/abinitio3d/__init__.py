@@ -1,0 +1,1 @@
+"""``abinitio3d``: reference-free heterogeneous reconstruction from particle images."""

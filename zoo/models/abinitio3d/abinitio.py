@@ -1,0 +1,336 @@
+"""The run as a sequence of steps: which phase follows which, and what a run has found."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+import numpy as np
+
+from zoo.models.abinitio3d.classes import merge, same_classes, unify
+from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
+from zoo.models.abinitio3d.maximisation import Maximisation
+from zoo.models.abinitio3d.results import Result, result_of
+from zoo.models.abinitio3d.state import FULL_PASSES, Phase
+
+_SUMS = (
+    "sum_small",
+    "sum_full",
+    "sum_residual",
+    "sum_power",
+    "sum_count",
+    "sum_evidence",
+    "sum_corner",
+    "sum_cross",
+)
+_SURVEY_BAND = 6
+_LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
+
+
+class AbInitio:
+    """Expectation-maximisation of K maps from particle images, with class and pose of each from nothing.
+
+    ``state`` maps names to arrays (`state_shapes`) and holds all that a run remembers; this object only acts
+    on it. A step is one batch: ``add(e_step(batch, prepare()))``, then ``m_step()`` where ``ends_update``
+    says so.
+
+    Batches hold ``image (b, y, x[, 1])``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)``, ``index (b,)``
+    (row of the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. Step s must hold batch
+    s mod ``steps_per_pass`` of epoch s // ``steps_per_pass``, and an epoch each particle once.
+    """
+
+    def __init__(self, config: Config, state: MutableMapping):
+        self.config, self.state = config, state
+        self.expectation = Expectation(config)
+        self.maximisation = Maximisation(config, self.expectation)
+        self.lines: list[str] = []
+        self._notices: list[str] = []
+
+    # ---- the contract
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(int(self.state["phase"]))
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.phase == Phase.DONE
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches of an epoch."""
+        return self.config.steps_per_pass
+
+    def prepare(self) -> dict:
+        """What the batches of an update share."""
+        return self.expectation.prepare(self.state)
+
+    def e_step(self, batch, prepared) -> dict:
+        """Sums of one batch, and rows of tables; nothing is changed."""
+        return self.expectation.e_step(self.state, batch, prepared)
+
+    def add(self, found: dict) -> None:
+        """Add the sums of a step and write its rows into the tables."""
+        for name, value in found.items():
+            if name != "rows":
+                self.state[name] = self.state[name] + value
+        rows = found.get("rows", {})
+        for name, value in rows.items():
+            if name != "index":
+                table = self.state[name].copy()
+                table[rows["index"]] = value
+                self.state[name] = table
+        self.state["step"] = self.state["step"] + np.int32(1)
+        self.state["batch"] = self.state["batch"] + np.int32(1)
+
+    def ends_update(self, step: int) -> bool:
+        """Whether the M-step follows step ``step`` (counted from 0): after a few batches, or a whole pass."""
+        if self.finished:
+            return False
+        if self.phase in FULL_PASSES:
+            return (step + 1) % self.steps_per_pass == 0
+        return int(self.state["batch"]) >= self._batches()
+
+    def m_step(self) -> None:
+        """New maps from the sums, which are emptied, and what comes next."""
+        state = self.state
+        if int(state["waiting"]):
+            state["waiting"] = np.int32(0)
+        else:
+            {
+                Phase.MEASURE: self._measured,
+                Phase.START: self._started,
+                Phase.SURVEY: self._surveyed,
+                Phase.POLISH: self._polished,
+                Phase.SHARES: self._shared,
+                Phase.RESEED: self._reseeded,
+                Phase.JOINT: self._joined,
+                Phase.FINISH: self._completed,
+            }[self.phase]()
+            for name in _SUMS:
+                if np.any(state[name]):
+                    state[name] = np.zeros_like(state[name])
+        state["batch"] = np.int32(0)
+
+    def notices(self) -> list[str]:
+        """What a person should be told since the last call."""
+        told, self._notices = self._notices, []
+        return told
+
+    def figures(self) -> dict[str, float]:
+        """The state in numbers."""
+        state = self.state
+        figures = {name: float(state[name]) for name in ("phase", "band", "attempt", "evidence")}
+        for k in range(self.config.classes):
+            figures[f"members_{k + 1}"] = float(state["members"][k])
+            figures[f"share_{k + 1}"] = float(state["share"][k])
+        return figures
+
+    def results(self) -> Result:
+        """What was found."""
+        return result_of(self.config, self.state)
+
+    # ---- which phase follows which
+
+    def _batches(self):
+        """Batches of an update of the present phase."""
+        c, phase, update = self.config, self.phase, int(self.state["update"])
+        if phase == Phase.MEASURE:
+            return c.batches(c.measured_images)
+        if phase == Phase.SHARES:
+            return c.batches(c.classes * c.share_images)
+        return c.batches(self._images(phase, update))
+
+    def _images(self, phase, update):
+        c, number = self.config, self.expectation.band_number(phase, update)
+        if phase == Phase.RESEED:
+            return c.classes * c.reseed_images[number]
+        return (c.start_images if phase == Phase.START else c.joint_images)[number]
+
+    def _enter(self, phase: Phase, **values):
+        state = self.state
+        state["phase"], state["update"] = np.int32(phase), np.int32(0)
+        for name, value in values.items():
+            state[name] = np.asarray(value, state[name].dtype)
+        if phase in FULL_PASSES:
+            state["waiting"] = np.int32(int(state["step"]) % self.steps_per_pass != 0)
+
+    def _next_update(self, count: int) -> bool:
+        """Go to the next update of a phase of ``count``; False where that was the last."""
+        self.state["update"] = self.state["update"] + np.int32(1)
+        return int(self.state["update"]) < count
+
+    def _say(self, line: str, aloud: bool = False):
+        self.lines.append(line)
+        if aloud:
+            self._notices.append(line)
+
+    def _measured(self):
+        self.maximisation.measure(self.state)
+        excess = self.maximisation.excess(self.state, self.config.bands[-1])
+        self._say(f"power over noise, shells 1 to {self.config.bands[-1]}: {excess:.3f}")
+        self._enter(Phase.START)
+
+    def _started(self):
+        state, update = self.state, int(self.state["update"])
+        number = self.expectation.band_number(Phase.START, update)
+        band, usual = self.config.bands[number], self._images(Phase.START, update)
+        if update == 0:
+            state["small_sums"] = np.zeros_like(state["small_sums"])
+        else:
+            self.maximisation.noise(state, band)
+            self._keep_evidence()
+        self.maximisation.small_maps(state, band, usual, range(self.config.classes), first=update < 2)
+        if self._next_update(sum(self.config.start_updates)):
+            return
+        self._say(f"start: evidence {float(state['evidence']):.1f} per image")
+        if float(state["evidence"]) < self.config.least_evidence:
+            self._nothing(self.maximisation.excess(state, self.config.bands[-1]))
+            return
+        self._enter_survey(_SURVEY_BAND)
+
+    def _keep_evidence(self):
+        count = max(float(self.state["sum_count"].sum()), 1.0)
+        self.state["evidence"] = np.float32(self.state["sum_evidence"] / count)
+
+    def _nothing(self, excess):
+        self._say(
+            "no particle was found in the images, so there are no maps: log evidence for one is "
+            f"{float(self.state['evidence']):.1f} per image, {self.config.least_evidence:g} expected, "
+            f"and low resolution has {excess:.3f} of the noise's power",
+            aloud=True,
+        )
+        self._enter(Phase.DONE, found=0)
+
+    def _enter_survey(self, band):
+        large = self.maximisation.enlarged(self.state["small_maps"])
+        self._enter(Phase.SURVEY, half_maps=np.stack([large, large]), band=min(band, self.config.radius))
+
+    def _surveyed(self):
+        self._pass("survey")
+        self._enter(Phase.POLISH)
+
+    def _pass(self, name):
+        state = self.state
+        self.maximisation.full_maps(state)
+        self._say(
+            f"{name}: members {state['members'].astype(int).tolist()}, explained "
+            f"{np.round(state['share'], 3).tolist()}, next band {int(state['band'])}"
+        )
+
+    def _polished(self):
+        state, c = self.state, self.config
+        self._pass("polish")
+        again = int(state["reseeded"]) > 0
+        if self._next_update(2 if again else 1):
+            return
+        share = state["share"][state["members"] >= max(0.02 * c.count, 1)]
+        if not again and share.max() <= c.start_share and int(state["attempt"]) + 1 < c.attempts:
+            self.maximisation.restart_noise(state)
+            self._enter(Phase.START, attempt=int(state["attempt"]) + 1)
+        elif share.min() > c.good_share or len(share) == 1 or not self._worth_reseeding(share.min()):
+            for k in np.flatnonzero((state["share"] <= c.good_share) & (state["members"] > SMALL_POOL)):
+                self._say(
+                    f"class {k + 1} explains {100 * state['share'][k]:.0f} % of its images' signal: "
+                    "it may hold several states, or wrong poses",
+                    aloud=True,
+                )
+            for line in unify(state, c.box / c.map_box):
+                self._say(line)
+            state["small_maps"] = self.maximisation.reduced(state["maps"])
+            self._enter(Phase.FINISH, band=c.radius)
+        else:
+            state["least_share"] = np.float32(share.min())
+            nobody = np.zeros(c.classes)
+            self._enter(
+                Phase.SHARES, reseeded=int(state["reseeded"]) + 1, placed=nobody, best_share=nobody - 1
+            )
+
+    def _worth_reseeding(self, least):
+        """Whether attempts are left, and the last, if there was one, made the worst map better."""
+        done = int(self.state["reseeded"])
+        better = least > float(self.state["least_share"]) + _LEAST_GAIN
+        return done < self.config.attempts and (done == 0 or better)
+
+    def _shared(self):
+        """The class whose map explains most of its images' signal is settled; the others start from it."""
+        state, c = self.state, self.config
+        share = self.maximisation.shares(state, c.bands[-1])
+        share = np.where(state["placed"] == 0, share, -1)
+        better = (share > state["best_share"]) & (state["placed"] == 0)
+        for name, now in (("best_maps", "small_maps"), ("best_noise", "noise"), ("best_share", None)):
+            new = share if now is None else state[now]
+            pick = better.reshape(-1, *(1,) * (new.ndim - 1))
+            state[name] = np.where(pick, new, state[name]).astype(np.float32)
+        placed, best = state["placed"].copy(), state["best_share"]
+        left = np.flatnonzero(placed == 0)
+        first = len(left) == c.classes
+        k = left[np.argmax(best[left])]
+        settled = [k] if first else [j for j in left if j == k or best[j] > c.good_share]
+        placed[settled] = 1
+        self._say(f"shares {np.round(share, 3).tolist()}, settled {[int(j) + 1 for j in settled]}")
+        if placed.all():
+            state["placed"] = placed
+            state["small_maps"] = state["best_maps"]
+            state["noise"] = np.broadcast_to(state["best_noise"].mean(0), state["noise"].shape).astype(
+                np.float32
+            )
+            self._enter(Phase.JOINT)
+            return
+        maps = state["best_maps"].copy()
+        maps[placed == 0] = maps[k]
+        state["small_maps"] = maps
+        self.maximisation.restart_noise(state, c.reseed_trust)
+        # the others start again whatever their own maps explain: those may be trapped
+        if first:
+            state["best_share"] = np.where(placed == 1, best, -1).astype(np.float32)
+        self._enter(Phase.RESEED, placed=placed, source=k)
+
+    def _reseeded(self):
+        state, update = self.state, int(self.state["update"])
+        number = self.expectation.band_number(Phase.RESEED, update)
+        usual = self._images(Phase.RESEED, update)
+        groups = np.flatnonzero(state["placed"] == 0)
+        band = self.config.bands[number]
+        self.maximisation.noise(state, band, together=False)
+        self.maximisation.small_maps(
+            state, band, usual * len(groups) / self.config.classes, groups, update == 0
+        )
+        if not self._next_update(sum(self.config.reseed_updates)):
+            self._enter(Phase.SHARES)
+
+    def _joined(self):
+        state, update = self.state, int(self.state["update"])
+        number = self.expectation.band_number(Phase.JOINT, update)
+        band, usual = self.config.bands[number], self._images(Phase.JOINT, update)
+        self.maximisation.noise(state, band)
+        self._keep_evidence()
+        self.maximisation.small_maps(state, band, usual, range(self.config.classes), first=update == 0)
+        if not self._next_update(sum(self.config.joint_updates)):
+            self._say(f"joint: evidence {float(state['evidence']):.1f} per image")
+            self._enter_survey(_SURVEY_BAND + 1)
+
+    def _completed(self):
+        state, c = self.state, self.config
+        gain = np.bincount(state["table_class"][:, 0], state["table_log_likelihood"], c.classes)
+        self._pass("finish")
+        if self._next_update(c.final_rounds):
+            return
+        if int(state["update"]) == c.final_rounds:
+            gain = gain / np.maximum(state["members"], 1)
+            relative = state["cross"] / np.maximum(gain, 1e-6)[:, None]
+            self._say(f"lost of the gain under another map: {np.round(relative, 3).tolist()}")
+            target = same_classes(state["cross"], gain, state["members"], c.same_class)
+            if (target != np.arange(c.classes)).any():
+                merge(state, target)
+                self._say(f"merged: class {(np.arange(c.classes) + 1).tolist()} into {(target + 1).tolist()}")
+                return  # one more pass, with the classes that are left
+        left = int(state["active"].sum())
+        if left < c.classes:
+            self._say(
+                f"{left} states were found: of the {c.classes} classes asked for, {c.classes - left} "
+                "had the same map as another, or hardly any images",
+                aloud=True,
+            )
+        self._enter(Phase.DONE, found=1)

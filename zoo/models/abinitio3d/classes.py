@@ -1,0 +1,100 @@
+"""What concerns several classes: one frame and hand for all, and classes that are the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zoo.metrics.alignment import align_maps, mirror, transform_map
+from zoo.ops import fourier_volume as fv
+
+_ALIKE = 0.5
+_CANDIDATES = 6
+_BAND = 9
+_COMPARED = slice(4, 10)
+_FEWEST = 0.005
+
+
+def unify(state, pixel_per_voxel: float) -> list[str]:
+    """Bring all classes into the frame and hand of the best; returns what was done, a line each.
+
+    A map whose detail (FSC of shells 4 to 9) agrees with that of a settled one stays; another is laid over it
+    in both hands. Maps are whitened first: what one state has and another lacks lies in the lowest shells,
+    which would decide. Changes maps, half maps and the tables of frames and shifts; a voxel of the maps is
+    ``pixel_per_voxel`` pixels of the images.
+    """
+    count = len(state["maps"])
+    present = [k for k in range(count) if state["members"][k] > 0 and state["active"][k]]
+    band = min(_BAND, state["maps"].shape[-1] // 2 - 1)
+    whitened = {k: fv.whitened(state["maps"][k], band) for k in present}
+
+    def alike(a, b):
+        return float(fv.shell_correlation(a, b)[_COMPARED].mean())
+
+    placed = [max(present, key=lambda k: state["fsc"][k][6:13].sum())]
+    lines = []
+    while left := [k for k in present if k not in placed]:
+        now, k, nearest = max((alike(whitened[k], whitened[p]), k, p) for k in left for p in placed)
+        best, hand, found = now, 1, None
+        if now < _ALIKE:
+            for side in (1, -1):
+                moving = whitened[k] if side > 0 else mirror(whitened[k])
+                laid = align_maps(moving, whitened[nearest], allow_mirror=False, candidates=_CANDIDATES)
+                if (likeness := alike(laid.aligned, whitened[nearest])) > best:
+                    best, hand, found = likeness, side, laid
+        lines.append(f"class {k + 1}: likeness {now:.2f}" + (f", {best:.2f} once laid over" if found else ""))
+        if found is not None:
+            _turn_class(state, k, found, hand, pixel_per_voxel)
+            whitened[k] = found.aligned
+        placed.append(k)
+    return lines
+
+
+def _turn_class(state, k, found, hand, pixel_per_voxel):
+    """Turn (and mirror) the maps of class k and the poses of its images alike."""
+    maps, halves = state["maps"].copy(), state["half_maps"].copy()
+    maps[k] = transform_map(maps[k], found.rotation, found.shift_px, hand)
+    for half in halves:
+        half[k] = transform_map(half[k], found.rotation, found.shift_px, hand)
+    rows = state["table_class"] == k
+    frames, shifts = state["table_frame"].copy(), state["table_shift"].copy()
+    # x_new = R M x + t: a frame looks at the turned map through A M R^T, and moves by -A t
+    turned = frames[rows] @ (np.diag([hand, 1.0, 1.0]) @ found.rotation.T)
+    frames[rows] = turned
+    shifts[rows] -= turned @ (found.shift_px * pixel_per_voxel)
+    state["maps"], state["half_maps"] = maps, halves
+    state["table_frame"], state["table_shift"] = frames, shifts
+
+
+def same_classes(cross: np.ndarray, gain: np.ndarray, members: np.ndarray, share: float) -> np.ndarray:
+    """Class → class it belongs to, ``(K,)``: itself unless another's map explains its images as well.
+
+    cross ``(K, K)``: what an image of class i loses of its log likelihood, on average, under map j; gain
+    ``(K,)``: what its own map brings it. Classes are the same where the loss, both ways, is less than
+    ``share`` of the gain; classes of hardly any image go to the one that they lose least with.
+    """
+    count = len(members)
+    target = np.arange(count)
+    few = members < max(_FEWEST * members.sum(), 1)
+    loss = cross / np.maximum(gain, 1e-6)[:, None]
+    loss = np.maximum(loss, loss.T)
+
+    def root(k):
+        while target[k] != k:
+            k = target[k]
+        return k
+
+    pairs = sorted((loss[i, j], i, j) for i in range(count) for j in range(i) if not few[i] and not few[j])
+    for value, i, j in pairs:
+        i, j = root(i), root(j)
+        if value < share and i != j:
+            small, large = sorted((i, j), key=lambda k: (members[k], -k))
+            target[small] = large
+    for k in np.flatnonzero(few):
+        target[k] = min((j for j in range(count) if not few[j]), key=lambda j: cross[k, j])
+    return np.array([root(k) for k in range(count)])
+
+
+def merge(state, target: np.ndarray) -> None:
+    """Give the images of merged classes to the class that they are merged into."""
+    state["table_class"] = target[state["table_class"]].astype(np.int32)
+    state["active"] = (target == np.arange(len(target))).astype(np.int32)

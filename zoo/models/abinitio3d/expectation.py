@@ -1,0 +1,333 @@
+"""The E-steps: what one batch of images adds to the sums of an update, and to the table of particles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.state import Phase
+from zoo.ops import fourier_volume as fv
+
+_RANDOM, _DRAWS, _VIEWS, _CLASS = range(4)  # streams of random numbers
+_KEPT = {Phase.SURVEY: 4, Phase.POLISH: 2, Phase.FINISH: 2}
+_LEAST_WEIGHT = 0.02
+SMALL_POOL = 200
+"""A class with fewer images than this starts again with all images."""
+
+
+class Observed(NamedTuple):
+    """A batch on the half plane: coefficients, CTFs ``(b, m)``; corner power, table rows ``(b,)``."""
+
+    values: np.ndarray
+    ctf: np.ndarray
+    corner: np.ndarray
+    index: np.ndarray
+
+
+class Candidates(NamedTuple):
+    """Poses that images may have: row of the batch, class, frame (2, 3) and shift (2,) of each."""
+
+    image: np.ndarray
+    group: np.ndarray
+    frames: np.ndarray
+    shifts: np.ndarray
+
+    def chosen(self, keep) -> Candidates:
+        return Candidates(*(part[keep] for part in self))
+
+
+class Expectation:
+    """E-steps of all phases on a state (a mapping name → array) that they only read."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.plane = fv.HalfPlane(config.box, config.radius)
+        self.small, self.full = fv.FourierGrid(config.small_box), fv.FourierGrid(config.map_box)
+        unit = config.box / 32  # shifts are searched as finely as the bands can tell
+        self.shifts = fv.shift_grid(unit, min(max(config.max_shift * config.box, unit), config.box / 8))
+        self.largest_shift = max(2 * config.max_shift * config.box, 3 * unit)
+        self.factor = (config.small_box / config.map_box) ** 2
+        """Densities of a small map over those of a map with the same Fourier coefficients."""
+
+    # ---- what the batches of an update share
+
+    def prepare(self, state) -> dict:
+        """Grids and banks of slices of the present maps."""
+        phase = Phase(int(state["phase"]))
+        if int(state["waiting"]) or phase in (Phase.MEASURE, Phase.DONE):
+            return {}
+        if phase == Phase.START and int(state["update"]) == 0:
+            return {}
+        prepared = {}
+        if phase != Phase.POLISH and not (phase == Phase.FINISH and int(state["update"]) > 0):
+            number = self.band_number(phase, int(state["update"]))
+            grids = np.stack([self.small.transform(volume) for volume in state["small_maps"]])
+            rng = fv.generator(self.config.seed, _VIEWS, int(state["step"]) - int(state["batch"]))
+            frames = fv.view_frames(self.config.views[number], self.config.turns[number], rng)
+            prepared.update(grids=grids, frames=frames, band=self.config.bands[number], banks={})
+            if phase in (Phase.RESEED, Phase.SHARES):
+                for k in np.flatnonzero(state["placed"] == 0):
+                    prepared["banks"][k] = fv.slice_bank(grids[[k]], frames, self.plane, prepared["band"])
+            else:
+                prepared["bank"] = fv.slice_bank(grids, frames, self.plane, prepared["band"])
+        if phase in (Phase.SURVEY, Phase.POLISH, Phase.FINISH):
+            halves = state["half_maps"]
+            flat = halves.reshape(-1, *halves.shape[2:])
+            prepared["half_grids"] = np.stack([self.full.transform(volume) for volume in flat])
+        return prepared
+
+    def band_number(self, phase, update):
+        """Which of the bands the update of a phase works on."""
+        updates = {
+            Phase.START: self.config.start_updates,
+            Phase.RESEED: self.config.reseed_updates,
+            Phase.JOINT: self.config.joint_updates,
+        }.get(phase)
+        if updates is None:
+            return len(self.config.bands) - 1
+        return int(min(np.searchsorted(np.cumsum(updates), update, side="right"), len(updates) - 1))
+
+    # ---- one batch
+
+    def observe(self, batch) -> Observed:
+        """The batch on the half plane; examples of weight 0 (padding) are left out."""
+        images, index = np.asarray(batch["image"]), np.asarray(batch["index"])
+        images = images[..., 0] if images.ndim == 4 else images
+        ctf, pixels = np.asarray(batch["ctf"]), np.asarray(batch["pixel_size_angstrom"])
+        pixels = np.broadcast_to(pixels, index.shape)
+        if "weight" in batch and (used := np.asarray(batch["weight"]) > 0) is not None:
+            images, index, ctf, pixels = images[used], index[used], ctf[used], pixels[used]
+        values, corner = self.plane.transform(images)
+        known = np.isfinite(ctf).all(axis=1)
+        transfer = np.ones(values.shape, np.float32)
+        transfer[known] = self.plane.ctf(ctf[known], pixels[known])
+        return Observed(values, transfer, corner, index)
+
+    def e_step(self, state, batch, prepared) -> dict:
+        """Sums by name, and ``rows``: name of a table → values of the batch's particles (with ``index``).
+
+        Sums that are 0 are left out, and nothing is returned while a full pass waits for its epoch.
+        """
+        phase = Phase(int(state["phase"]))
+        if int(state["waiting"]) or phase == Phase.DONE:
+            return {}
+        seen = self.observe(batch)
+        if len(seen.index) == 0:
+            return {}
+        if phase == Phase.MEASURE:
+            return self._measure(seen)
+        if phase == Phase.START and int(state["update"]) == 0:
+            return self._random(state, seen)
+        if phase in (Phase.START, Phase.JOINT):
+            return self._together(state, seen, prepared)
+        if phase in (Phase.RESEED, Phase.SHARES):
+            return self._apart(state, seen, prepared, phase)
+        candidates = []
+        if "bank" in prepared:
+            candidates.append(self._surveyed(state, seen, prepared["bank"]))
+        if phase != Phase.SURVEY:
+            candidates.append(self._known(state, seen))
+        candidates = Candidates(*(np.concatenate(parts) for parts in zip(*candidates, strict=True)))
+        return self._finished(state, seen, prepared, candidates, phase)
+
+    def _zeros(self, *names):
+        k, s = self.config.classes, self.config.radius + 1
+        shapes = {
+            "sum_small": (2, k, *(self.small.side,) * 3, 3),
+            "sum_full": (2, k, *(self.full.side,) * 3, 3),
+            "sum_residual": (k, s),
+            "sum_power": (k, s),
+            "sum_count": (k,),
+            "sum_cross": (k, k),
+        }
+        return {name: np.zeros(shapes[name], np.float32) for name in names}
+
+    def _measure(self, seen):
+        sums = self._zeros("sum_power", "sum_count")
+        power = np.abs(seen.values) ** 2
+        sums["sum_power"][0] = self.plane.shell_means(power).sum(0)
+        sums["sum_count"][0] = len(power)
+        return {**sums, "sum_corner": np.float32(seen.corner.sum())}
+
+    def _random(self, state, seen):
+        """Each image in a random pose of a random class."""
+        seed, step = self.config.seed, int(state["step"]) - int(state["batch"])
+        uniform = [fv.uniforms(seed, _RANDOM, 3 * step + axis, seen.index) for axis in range(3)]
+        frames = fv.frames_of_uniforms(np.stack(uniform, axis=1))
+        group = (fv.uniforms(seed, _CLASS, step, seen.index) * self.config.classes).astype(np.int64)
+        images, nothing = np.arange(len(group)), np.zeros((len(group), 2), np.float32)
+        candidates = Candidates(images, group, frames, nothing)
+        sums = self._zeros("sum_small")
+        weights = np.ones(len(group), np.float32)
+        self._insert(sums["sum_small"], candidates, weights, seen, self.config.bands[0] + 1)
+        return sums
+
+    def _together(self, state, seen, prepared):
+        """Class and pose of each image drawn from their joint posterior."""
+        rows = np.arange(len(seen.index))
+        sums = self._zeros("sum_small", "sum_residual", "sum_count")
+        sums["sum_evidence"] = self._draw(
+            state, seen, rows, prepared, prepared["bank"], prepared["grids"], state["noise"], sums
+        )
+        return sums
+
+    def _apart(self, state, seen, prepared, phase):
+        """Each class that starts again sees its own images alone."""
+        own, members = state["table_class"][seen.index, 0], state["members"]
+        names = ("sum_residual", "sum_count", "sum_power" if phase == Phase.SHARES else "sum_small")
+        sums = self._zeros(*names)
+        for k, bank in prepared["banks"].items():
+            rows = np.flatnonzero(own == k) if members[k] >= SMALL_POOL else np.arange(len(own))
+            if len(rows) == 0:
+                continue
+            if phase == Phase.RESEED:
+                grids, noise = prepared["grids"][[k]], state["noise"][[k]]
+                self._draw(state, seen, rows, prepared, bank, grids, noise, sums, group=k)
+            else:
+                self._explained(state, seen, rows, prepared, bank, k, sums)
+        return sums
+
+    def _search(self, state, seen, rows, bank, noise, draws):
+        """Posterior of some rows of a batch."""
+        weights = 1 / noise[self.plane.shell[1 : 1 + len(bank.points)]]
+        uniform = fv.uniforms(self.config.seed, _DRAWS, int(state["step"]), seen.index[rows])
+        return fv.search(
+            bank, seen.values[rows], seen.ctf[rows], weights, self.shifts, self.config.box, draws, uniform
+        )
+
+    def _draw(self, state, seen, rows, prepared, bank, grids, noise, sums, group=None):
+        """Draw poses and insert them; the residual of the best teaches the noise. Returns the evidence."""
+        found = self._search(state, seen, rows, bank, noise[0], self.config.draws)
+        which, frames, shifts = fv.decode(bank, self.shifts, found.best)
+        best = Candidates(rows, which, frames, shifts)
+        residual = self._refined(grids, which, best, seen, noise, prepared["band"], 0).residual
+        which, frames, shifts = fv.decode(bank, self.shifts, found.drawn.ravel())
+        drawn = Candidates(np.repeat(rows, self.config.draws), which, frames, shifts)
+        if group is not None:
+            best, drawn = best._replace(group=best.group + group), drawn._replace(group=drawn.group + group)
+        np.add.at(sums["sum_residual"], best.group, residual)
+        np.add.at(sums["sum_count"], best.group, 1)
+        weights = np.full(len(drawn.group), 1 / self.config.draws, np.float32)
+        self._insert(sums["sum_small"], drawn, weights, seen, prepared["band"] + 1)
+        return np.float32(found.evidence.sum())
+
+    def _explained(self, state, seen, rows, prepared, bank, k, sums):
+        """Power of images and of what one map leaves of them, poses searched and refined."""
+        noise, grids, band = state["noise"][[k]], prepared["grids"][[k]], prepared["band"]
+        found = self._search(state, seen, rows, bank, noise[0], 1)
+        which, frames, shifts = fv.decode(bank, self.shifts, found.best)
+        best = Candidates(rows, which, frames, shifts)
+        refined = self._refined(grids, which, best, seen, noise, band, 2)
+        sums["sum_residual"][k] += refined.residual.sum(0)
+        sums["sum_power"][k] += self._power(seen.values[rows]).sum(0)
+        sums["sum_count"][k] += len(rows)
+
+    def _surveyed(self, state, seen, bank):
+        """Poses drawn from the posterior over all maps, and the best."""
+        rows, draws = np.arange(len(seen.index)), self.config.survey_draws
+        found = self._search(state, seen, rows, bank, state["noise"][0], draws)
+        numbers = np.concatenate([found.best[:, None], found.drawn], axis=1)
+        image = np.repeat(rows, numbers.shape[1])
+        # a pose drawn twice is one candidate
+        image, number = np.unique(np.stack([image, numbers.ravel()]), axis=1)
+        return Candidates(image, *fv.decode(bank, self.shifts, number))
+
+    def _known(self, state, seen):
+        """Poses of the table, and the best of them in all other classes too."""
+        group, frames = state["table_class"][seen.index], state["table_frame"][seen.index]
+        shifts = state["table_shift"][seen.index]
+        image = np.arange(len(seen.index))
+        parts = [Candidates(image, group[:, slot], frames[:, slot], shifts[:, slot]) for slot in (0, 1)]
+        active = np.flatnonzero(state["active"])
+        place = np.searchsorted(active, group[:, 0])
+        for other in range(1, len(active)):
+            k = active[(place + other) % len(active)]
+            parts.append(Candidates(image, k, frames[:, 0], shifts[:, 0]))
+        return Candidates(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _finished(self, state, seen, prepared, candidates, phase):
+        """Refine candidates against the maps of their image's own half, weigh and insert the best of them."""
+        k, band, grids = self.config.classes, int(state["band"]), prepared["half_grids"]
+        noise = np.concatenate([state["noise"]] * 2)
+        which = seen.index[candidates.image] % 2 * k + candidates.group
+        refined = self._refined(grids, which, candidates, seen, noise, band, self.config.refine_steps)
+        candidates = candidates._replace(frames=refined.frames, shifts=refined.shifts)
+        order = np.lexsort((refined.loss, candidates.image))
+        candidates, loss = candidates.chosen(order), refined.loss[order]
+        first = np.flatnonzero(np.diff(candidates.image, prepend=-1))
+        counts = np.diff(np.append(first, len(loss)))
+        rank = np.arange(len(loss)) - np.repeat(first, counts)
+        least = np.repeat(loss[first], counts)
+        weights = np.exp(-np.minimum(loss - least, 50))
+        probability = np.zeros((len(seen.index), k))
+        np.add.at(probability, (candidates.image, candidates.group), weights)
+        probability /= probability.sum(1, keepdims=True)
+        sums = self._zeros("sum_full", "sum_residual", "sum_power", "sum_count", "sum_cross")
+        by_class = np.full((len(seen.index), k), np.inf)
+        np.minimum.at(by_class, (candidates.image, candidates.group), loss)
+
+        weights = np.where((rank < _KEPT[phase]) & (weights > _LEAST_WEIGHT), weights, 0)
+        weights /= np.repeat(np.add.reduceat(weights, first), counts)
+        self._insert(sums["sum_full"], candidates, weights.astype(np.float32), seen, self.config.radius)
+        best = candidates.chosen(first)
+        which = seen.index % 2 * k + best.group
+        residual = self._refined(grids, which, best, seen, noise, self.config.radius, 0).residual
+        power = self._power(seen.values)
+        np.add.at(sums["sum_residual"], best.group, residual)
+        np.add.at(sums["sum_power"], best.group, power)
+        np.add.at(sums["sum_count"], best.group, 1)
+        gain = (power[:, 1 : band + 1] / state["noise"][0, 1 : band + 1]).sum(1) - loss[first]
+        lost = np.where(np.isfinite(by_class), by_class - loss[first][:, None], 50.0)
+        np.add.at(sums["sum_cross"], best.group, lost)
+        sums["sum_evidence"] = np.float32(gain.sum())
+        second = candidates.chosen(np.where(counts > 1, first + 1, first))
+        rows = {
+            "index": seen.index,
+            "table_class": np.stack([best.group, second.group], axis=1),
+            "table_frame": np.stack([best.frames, second.frames], axis=1),
+            "table_shift": np.stack([best.shifts, second.shifts], axis=1),
+            "table_probability": probability,
+            "table_log_likelihood": gain,
+        }
+        return {**sums, "rows": rows}
+
+    # ---- pieces
+
+    def _refined(self, grids, which, candidates, seen, noise, band, steps):
+        return fv.refine_poses(
+            grids,
+            which,
+            candidates.image,
+            candidates.frames,
+            candidates.shifts,
+            seen.values,
+            seen.ctf,
+            self.plane,
+            1 / noise.astype(np.float64),
+            band,
+            steps,
+            self.largest_shift,
+        )
+
+    def _insert(self, sums, candidates, weights, seen, band):
+        """Into the grid of each candidate's half and class; ``sums (2, K, ...)``."""
+        group = seen.index[candidates.image] % 2 * self.config.classes + candidates.group
+        points = self.plane.points[: self.plane.up_to(min(band, self.config.radius))]
+        fv.insert(
+            sums.reshape(-1, *sums.shape[2:]),
+            group,
+            candidates.image,
+            candidates.frames,
+            candidates.shifts,
+            weights,
+            seen.values,
+            seen.ctf,
+            points,
+            self.config.box,
+        )
+
+    def _power(self, values):
+        """Summed power of each shell ``(b, S)``."""
+        return self.plane.shell_means(np.abs(values) ** 2) * self.plane.per_shell

@@ -1,0 +1,76 @@
+"""The whole reconstruction as one function, on arrays in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.models.abinitio3d.abinitio import AbInitio
+from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.results import Result
+from zoo.models.abinitio3d.state import initial_state
+from zoo.ops.fourier_volume import generator
+
+_ORDER = 9  # stream of random numbers
+
+
+def reconstruct(
+    images: np.ndarray,
+    ctf: np.ndarray,
+    pixel_size_angstrom,
+    config: Config | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] | None = None,
+) -> Result:
+    """Maps, classes and poses from images ``(N, y, x)`` with CTFs ``(N, 9)`` (order of zoo.ops.ctf.COLUMNS).
+
+    Pixels in Å: one number, or ``(N,)``. Box, pixel size and count of the configuration are taken from the
+    images. ``say`` is told each line of the run's log. Raises ZooError for arrays that do not fit.
+    """
+    images = np.asarray(images)
+    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+        raise ZooError(f"images {images.shape}: expected square images (N, y, x)")
+    ctf = np.asarray(ctf)
+    if ctf.shape != (len(images), 9):
+        raise ZooError(f"ctf {ctf.shape}: expected one row of 9 for each of the {len(images)} images")
+    if not np.isfinite(images).all():
+        row = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2)))[0])
+        raise ZooError(f"image {row} holds values that are not finite; leave it out")
+    pixels = np.broadcast_to(np.asarray(pixel_size_angstrom, np.float64), (len(images),))
+    config = dataclasses.replace(
+        config or Config(),
+        box=images.shape[-1],
+        count=len(images),
+        voxel_size_angstrom=float(np.median(pixels)),
+        seed=seed,
+    )
+    run = AbInitio(config, initial_state(config))
+    lines, prepared = [], None
+    for step, rows in enumerate(epochs(config)):
+        if run.finished:
+            break
+        if prepared is None:
+            prepared = run.prepare()
+        batch = {"image": images[rows], "ctf": ctf[rows], "pixel_size_angstrom": pixels[rows], "index": rows}
+        run.add(run.e_step(batch, prepared))
+        if run.ends_update(step):
+            run.m_step()
+            prepared = None
+            for line in run.lines[len(lines) :]:
+                lines.append(line)
+                if say is not None:
+                    say(line)
+    return dataclasses.replace(run.results(), lines=tuple(lines))
+
+
+def epochs(config: Config) -> Iterator[np.ndarray]:
+    """Rows of batch after batch, each epoch in an order of its own: a function of (seed, epoch)."""
+    epoch = 0
+    while True:
+        order = generator(config.seed, _ORDER, epoch).permutation(config.count)
+        for start in range(0, config.count, config.batch_size):
+            yield order[start : start + config.batch_size]
+        epoch += 1

@@ -1,0 +1,58 @@
+"""Volumes as padded Fourier grids: slices, search, refinement, insertion and closed-form solution.
+
+Host code (NumPy, SciPy, kernels compiled by numba) for images whose poses are unknown. Conventions are the
+zoo's: RELION's matrices A and slices at Aᵀ(kx, ky, 0), its sign of the CTF, origins at pixel box // 2.
+A particle lies ``shift`` pixels from the image's middle, the negative of RELION's origin.
+"""
+
+from zoo.ops.fourier_volume.grid import PAD, FourierGrid, resized
+from zoo.ops.fourier_volume.half_plane import HalfPlane
+from zoo.ops.fourier_volume.insertion import insert
+from zoo.ops.fourier_volume.randoms import generator, uniforms
+from zoo.ops.fourier_volume.refinement import Refined, refine_poses
+from zoo.ops.fourier_volume.search import Bank, Found, decode, search, slice_bank
+from zoo.ops.fourier_volume.slices import central_slices
+from zoo.ops.fourier_volume.views import (
+    euler_of_frames,
+    frames_of_uniforms,
+    random_rotations,
+    shift_grid,
+    view_frames,
+)
+from zoo.ops.fourier_volume.wiener import (
+    Solved,
+    share_low_shells,
+    shell_correlation,
+    solve,
+    solve_halves,
+    whitened,
+)
+
+__all__ = [
+    "PAD",
+    "Bank",
+    "Found",
+    "FourierGrid",
+    "HalfPlane",
+    "Refined",
+    "Solved",
+    "central_slices",
+    "decode",
+    "euler_of_frames",
+    "frames_of_uniforms",
+    "generator",
+    "insert",
+    "random_rotations",
+    "refine_poses",
+    "resized",
+    "search",
+    "share_low_shells",
+    "shell_correlation",
+    "shift_grid",
+    "slice_bank",
+    "solve",
+    "solve_halves",
+    "uniforms",
+    "view_frames",
+    "whitened",
+]
