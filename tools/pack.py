@@ -125,8 +125,10 @@ def pack(
     from zoo_tools._progress import exit_on_sigterm, image_progress
 
     volumes = tomogram is not None or holds_subtomograms(particles)
-    if not volumes and (wedge is not None or tilt_range is not None):
-        raise ZooError(f"{particles}: holds no subtomograms; --wedge and --tilt-range are only for these")
+    if not volumes and (wedge is not None or tilt_range is not None or tilt_convention != "relion"):
+        raise ZooError(
+            f"{particles}: holds no subtomograms; --wedge, --tilt-range, --tilt-convention are for these"
+        )
     if not volumes and tomograms is not None:
         raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")
     settings = PackSettings(

@@ -100,6 +100,12 @@ def test_tilts_of_imod_are_negated(folder):
     sets = [read_packed(DatasetInfo.load(folder / name)) for name in ("one", "two")]
     first, second = (next(iter(records))["wedge"] for records in sets)
     np.testing.assert_array_equal(first, second)
+    with pytest.raises(ZooError, match="--tilt-convention imod: is the sign of --tilt-range"):
+        options = VolumeOptions(tilt_convention="imod")
+        pack_subtomograms(folder / "set", folder / "bad", settings, options, processes=1)
+    with pytest.raises(ZooError, match="--partial-ctf drop: is for images"):
+        partial = PackSettings(BOX, partial_ctf="drop")
+        pack_subtomograms(folder / "set", folder / "bad", partial, processes=1)
     with pytest.raises(ZooError, match="--tilt-convention warp: expected one of relion, imod"):
         options = VolumeOptions(tilt_range_deg=(-40, 40), tilt_convention="warp")
         pack_subtomograms(folder / "set", folder / "bad", settings, options, processes=1)

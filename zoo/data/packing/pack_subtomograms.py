@@ -70,6 +70,10 @@ def pack_subtomograms(
     options = options or VolumeOptions()
     if options.outside not in OUTSIDE:
         raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
+    if settings.partial_ctf != "refuse":
+        raise ZooError(
+            f"--partial-ctf {settings.partial_ctf}: is for images; the CTF of a subtomogram is its wedge file"
+        )
     tilts = _in_our_sign(options)
     table = read_subtomograms(
         source,
@@ -122,8 +126,12 @@ def _in_our_sign(options: VolumeOptions) -> tuple[float, float] | None:
     if options.tilt_convention not in TILT_CONVENTIONS:
         words = ", ".join(TILT_CONVENTIONS)
         raise ZooError(f"--tilt-convention {options.tilt_convention}: expected one of {words}")
-    if options.tilt_convention == "relion" or options.tilt_range_deg is None:
+    if options.tilt_convention == "relion":
         return options.tilt_range_deg
+    if options.tilt_range_deg is None:
+        raise ZooError(
+            f"--tilt-convention {options.tilt_convention}: is the sign of --tilt-range; give the range too"
+        )
     low, high = options.tilt_range_deg
     return -high, -low
 

@@ -144,7 +144,7 @@ def _all_known(table: ParticleTable, columns: tuple[str, ...]) -> bool:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for package in ("cryozoo", "numpy", "scipy", "mrcfile", "starfile"):
+    for package in ("cryozoo", "numpy", "scipy", "mrcfile", "pandas"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
