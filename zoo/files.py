@@ -9,6 +9,7 @@ What other hosts left stays, for their writers may be alive.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import json
 import os
@@ -31,6 +32,7 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Names in use by this process: a name with our own pid that is not here was left by an earlier process.
 _in_use: set[Path] = set()
 _cleared: set[Path] = set()
+_advice: contextvars.ContextVar[str] = contextvars.ContextVar("advice", default="")
 
 
 @contextlib.contextmanager
@@ -174,6 +176,16 @@ def clear_leftovers(folder: str | os.PathLike, pids: set[int] | None = None) -> 
     return removed
 
 
+@contextlib.contextmanager
+def write_advice(then: str) -> Iterator[None]:
+    """Context in which an error while writing says ``then``, where the writer itself has nothing to say."""
+    before = _advice.set(then)
+    try:
+        yield
+    finally:
+        _advice.reset(before)
+
+
 def require_space(folder: str | os.PathLike, needed_bytes: float, what: str, then: str) -> None:
     """Raise ZooError if the disk of ``folder`` (which may not exist yet) has no room for ``needed_bytes``.
 
@@ -192,6 +204,7 @@ def require_space(folder: str | os.PathLike, needed_bytes: float, what: str, the
 def describe_write_error(path: str | os.PathLike, error: OSError, then: str = "") -> str:
     """One line for a person about an error while writing ``path``; ``then`` says what to do afterwards."""
     why = error.strerror or str(error) or type(error).__name__
+    then = then or _advice.get()
     if error.errno in _FULL:
         then = then or "run the same command again: what is complete is kept"
         return f"{path}: cannot be written: {_FULL[error.errno]} ({why}); free space and {then}"

@@ -118,7 +118,7 @@ def test_a_signal_while_the_last_state_is_saved_counts(tmp_path, train_in_proces
     assert code == 143 and checkpoint.steps_in(run.checkpoints) == [1] and not run.model_file.exists()
 
 
-@pytest.mark.parametrize("name", ["step-00000001.npz", "model.keras", "metrics.csv"])
+@pytest.mark.parametrize("name", ["step-00000001.npz", "model.keras", "metrics.csv", "images-real.png"])
 def test_a_full_disk_names_the_file_and_how_to_go_on(tmp_path, train_in_process, monkeypatch, name):
     @contextlib.contextmanager
     def full(path, *arguments, **named):
@@ -130,9 +130,10 @@ def test_a_full_disk_names_the_file_and_how_to_go_on(tmp_path, train_in_process,
     with monkeypatch.context() as patched:
         patched.setattr("zoo.files.whole_path", full)
         patched.setattr(job, "whole_path", full)
+        patched.setattr("zoo.training.previews.whole_path", full)
         run = tmp_path / "run"
         refused(
-            lambda: train_in_process(out=run, steps=1, sample_every=0),
+            lambda: train_in_process(out=run, steps=1, sample_every=1),
             f"{name}: cannot be written: the disk is full",
             f"zoo-train --resume {run}",
         )

@@ -2,8 +2,10 @@
 
 import csv
 import signal
+import subprocess
 import time
 
+import numpy as np
 import pytest
 
 from zoo.runs import checkpoint
@@ -107,3 +109,30 @@ def test_jax_resumes_exactly_and_keeps_to_jax(tmp_path, train_command, newest_st
     assert process.wait(timeout=300) == 0
     whole, halves = (checkpoint.digest(newest_state(tmp_path / name)) for name in ("whole", "halves"))
     assert whole == halves
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_the_same(tmp_path, train_command, newest_state, twelve):
+    """A seeded campaign: kill -9 at random moments of training and finishing, resume, until it is done."""
+    run = tmp_path / "run"
+    rng = np.random.default_rng(3)
+    words, kills = ("--steps", 12, "--out", run, *EVERY), 0
+    for _ in range(8):
+        process = train_command(*words, environment={"TOY_STEP_SECONDS": "0.2"})
+        # Until it writes, there is nothing to break.
+        while process.poll() is None and not (run / "checkpoints").is_dir():
+            time.sleep(0.02)
+        try:
+            output, errors = process.communicate(timeout=float(rng.uniform(2, 20)) if kills < 4 else 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            words = ("--resume", run)
+            continue
+        assert process.returncode == 0, errors
+        break
+    state, metrics = twelve
+    assert kills and checkpoint.digest(newest_state(run)) == state
+    assert losses((run / "metrics.csv").read_text()) == losses(metrics)
+    assert not list(run.rglob(".*")), list(run.rglob(".*"))

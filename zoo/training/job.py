@@ -11,7 +11,7 @@ import keras
 
 from zoo.data.records import batches
 from zoo.errors import ZooError
-from zoo.files import describe_write_error, whole_path
+from zoo.files import describe_write_error, whole_path, write_advice
 from zoo.models.base import StartsFromMaps
 from zoo.registry import get_entry
 from zoo.runs import checkpoint, inputs
@@ -91,12 +91,12 @@ def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolde
 
 @contextlib.contextmanager
 def _write_errors(run: RunFolder):
-    """One line for whatever else cannot be written into a run folder; it says how to go on."""
-    try:
-        yield
-    except OSError as error:
-        then = f"continue with: zoo-train --resume {run.path}"
-        raise ZooError(describe_write_error(error.filename or run.path, error, then)) from error
+    """One line for whatever cannot be written into a run folder; it says how to go on."""
+    with write_advice(f"continue with: zoo-train --resume {run.path}"):
+        try:
+            yield
+        except OSError as error:
+            raise ZooError(describe_write_error(error.filename or run.path, error)) from error
 
 
 def _open_run(options: TrainSettings, devices: Devices) -> tuple[RunFolder, inputs.Inputs, bool]:
