@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.kinds import kind_of
 from zoo.data.packing.ctf_undo import undo_ctf
@@ -87,13 +88,17 @@ class PackSettings:
         return default_radius(self.box) if self.circle_radius is None else self.circle_radius
 
 
+Reader = ImageReader | VolumeReader | TiltStackReader | ArrayReader
+"""What gives the grey values of a table's rows."""
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """One shard to write: ``reader.table`` holds its particles in record order, from record ``first`` on."""
 
     path: Path
     marker: Path
-    reader: ImageReader | VolumeReader | ArrayReader
+    reader: Reader
     settings: PackSettings
     contrast_sign: int
     first: int = 0
@@ -110,7 +115,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     crc = size = 0
     frames: list[bytes] = []
     more = []
-    if kind_of(table).schema.has_wedge:
+    if not isinstance(task.reader, ImageReader) and kind_of(table).schema.has_wedge:
         more = [volume_features(task.reader, task.settings.box, task.first)]
     with whole_file(task.path) as file:
         for number, payload in enumerate(encode_particles(images, table, *more), 1):

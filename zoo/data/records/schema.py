@@ -43,8 +43,8 @@ class Field:
 
     def values(self, columns) -> np.ndarray:
         """(n,) or (n, k) as stored, of a mapping or table of columns; uids as the int64 of equal bits."""
-        get = columns.get if isinstance(columns, dict) else lambda name: getattr(columns, name)
-        parts = [get(name) for name in self.columns]
+        of_dict = isinstance(columns, dict)
+        parts = [columns[name] if of_dict else getattr(columns, name) for name in self.columns]
         if self.is_float:
             parts = [part.astype("<f4") for part in parts]
         else:
@@ -74,10 +74,6 @@ class RecordSchema:
     def shape(self, box: int) -> tuple[int, ...]:
         """Of the grey values of one record."""
         return (box,) * self.ndim
-
-    def columns_of(self, name: str) -> tuple[str, ...]:
-        """The columns of a field by its name."""
-        return next(field.columns for field in self.fields if field.name == name)
 
 
 def _floats(name: str, columns: tuple[str, ...], in_batches: bool = True) -> Field:

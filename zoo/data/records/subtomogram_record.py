@@ -6,6 +6,7 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.fourier_weights import whole_of
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.records.example import Feature
 from zoo.data.records.schema import VOXEL_LABELS
@@ -16,7 +17,9 @@ WEDGE_DTYPE = np.dtype("<f2")
 VOXEL_LABEL_DTYPE = np.dtype("i1")
 
 
-def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) -> list[dict[str, Feature]]:
+def volume_features(
+    reader: VolumeReader | TiltStackReader | ArrayReader, box: int, first: int
+) -> list[dict[str, Feature]]:
     """``wedge`` (bytes) and ``index`` of every subtomogram of ``reader.table``, and ``voxel_labels`` if any.
 
     ``wedge`` is the half form of the Fourier weights for ``box`` voxels, float16; empty where the range of
@@ -26,7 +29,7 @@ def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) ->
     tilts = table.tilt_range_deg().astype(np.float32)
     states = table.ctf_state()
     packed: dict[tuple, bytes] = {}  # most sets have one wedge for many particles
-    features = []
+    features: list[dict[str, Feature]] = []
     for row, number in enumerate(table.wedge_index.tolist()):
         own = row if isinstance(reader, ArrayReader) else 0  # in memory each may have a wedge of its own
         key = (number, *tilts[row].tolist()) if number < 0 else (number, own, int(states[row]))
@@ -43,9 +46,9 @@ def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) ->
 
 def count_voxel_labels(features: list[dict[str, Feature]]) -> dict[int, int]:
     """Voxels of each label in all of ``volume_features``."""
-    counts = sum(
-        np.bincount(np.frombuffer(each[VOXEL_LABELS], VOXEL_LABEL_DTYPE), minlength=128) for each in features
-    )
+    counts = np.zeros(128, np.int64)
+    for each in features:
+        counts += np.bincount(np.frombuffer(each[VOXEL_LABELS], VOXEL_LABEL_DTYPE), minlength=128)
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
 
 
