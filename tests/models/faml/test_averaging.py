@@ -96,6 +96,37 @@ def test_classes_and_poses_are_found(truth, referenced):
     np.testing.assert_allclose(found["posterior"].sum(1), 1, rtol=1e-4)
 
 
+def posed(truth):
+    """The batch with the poses of a file: RELION's angles and origins in Å."""
+    euler = Rotation.from_matrix(truth.rotations).inv().as_euler("ZYZ", degrees=True)
+    return {**truth.batch, "euler_deg": euler.astype("float32"), "shift_angstrom": np.float32(-10 * truth.shifts)}
+
+
+def test_the_first_averages_are_those_of_the_given_poses(truth):
+    """Origins and angles of a file mean what RELION means by them: anything else blurs the average."""
+    alike = np.flatnonzero(truth.labels == 0)
+    batch = rows(posed(truth), alike)
+    correlations = {}
+    for name, changed in {
+        "as given": {},
+        "origins the other way": {"shift_angstrom": -batch["shift_angstrom"]},
+        "angles the other way": {"euler_deg": -batch["euler_deg"][:, ::-1]},
+    }.items():
+        model = Faml(**SETTINGS, classes=1, start="poses")
+        add(model, model.start_step({**batch, **changed}))
+        model.m_step()
+        average = np.array(model.average_maps())[0]
+        truth_map = beads(0, np.eye(3), np.zeros(3))
+        correlations[name] = np.corrcoef(average.ravel(), truth_map.ravel())[0, 1]
+    assert correlations.pop("as given") > 0.9
+    assert max(correlations.values()) < 0.85, correlations
+
+
+def test_start_from_poses_and_from_maps_exclude_each_other():
+    with pytest.raises(ZooError, match="start=poses and references"):
+        Faml(**SETTINGS, start="poses", references="a.mrc")
+
+
 def inputs(truth):
     return truth.batch["volume"], truth.batch["wedge"]
 

@@ -20,11 +20,12 @@ from zoo.ops.matching import expectation, maximisation, posteriors, view_coverag
 from zoo.ops.matching.half_space import HalfBall
 from zoo.ops.matching.match_settings import MatchSettings
 from zoo.ops.matching.rotational_matching import UNUSED_SCORE, match, prepare_templates
-from zoo.ops.rotations import matrix_to_euler
+from zoo.ops.rotations import euler_to_matrix, matrix_to_euler
 
 _LEAST_WEDGE = 0.1  # a smaller factor is not divided by
 _SEEN = 1e-4
 _WORTH_COMPILING = 500  # records
+_POSE = ("rot_deg", "tilt_deg", "psi_deg", "shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
 
 
 class AveragingModel(EpochModel, StartsFromMaps, Aligns):
@@ -105,6 +106,16 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
                 f"{info.path}: holds {info.count} subtomograms, too few for classes={values['classes']}; "
                 f"set classes to {info.count} or less"
             )
+        if info is not None and values.get("start") == "poses":
+            columns = info.load_table()
+            poses = np.stack([columns[name] for name in _POSE], axis=1)
+            unknown = np.flatnonzero(~np.isfinite(poses).all(axis=1))
+            if unknown.size:
+                row = int(columns["source_row"][unknown[0]]) + 1
+                raise ZooError(
+                    f"{info.path}: row {row} of its source has no pose (rlnAngleRot, Tilt, Psi and origins), "
+                    f"nor have {unknown.size - 1} others; start=poses needs all, leave it out"
+                )
 
     def set_mask(self, mask):
         """Multiply every new average with ``mask (n, n, n)``."""
@@ -136,7 +147,8 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             "match": prepare_templates(self.match_settings, (re, im)),
             "zoomed": self.ball.zoomed(maps),
         }
-        if self.config["coverage"]:
+        # poses that are given need not be spread over the views
+        if self.config["coverage"] and self.config["start"] != "poses":
             density = ops.convert_to_tensor(self.density)
             prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
             epoch = ops.cast(ops.convert_to_tensor(self.iteration), "float32")
@@ -202,14 +214,19 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         return self._sums(batch, found, weights, residuals, found["log_likelihood"])
 
     def start_step(self, batch):
-        """The sums of one batch of epoch 0: each subtomogram turned at random, in one class."""
+        """The sums of one batch of epoch 0: each subtomogram in one class, turned at random or as in its file."""
         found = self._observation(batch["volume"], batch["wedge"])
         index = ops.cast(batch["index"], "int32")
-        turn = ops.mod(index + 7919 * self.seed, len(self.points[0]))
-        rotations = ops.take(ops.convert_to_tensor(self.points[0]), turn, axis=0)
         shape = (ops.shape(index)[0], self.classes, 1)
+        if self.config["start"] == "poses":
+            rotations = euler_to_matrix(batch["euler_deg"])
+            shifts = -batch["shift_angstrom"] / self.voxel_size_angstrom
+        else:
+            turn = ops.mod(index + 7919 * self.seed, len(self.points[0]))
+            rotations = ops.take(ops.convert_to_tensor(self.points[0]), turn, axis=0)
+            shifts = ops.zeros((shape[0], 3))
         found["rotations"] = ops.broadcast_to(rotations[:, None, None], (*shape, 3, 3))
-        found["shifts"] = ops.zeros((*shape, 3))
+        found["shifts"] = ops.broadcast_to(shifts[:, None, None], (*shape, 3))
         classes = ops.one_hot(ops.mod(index, self.classes), self.classes, dtype="float32")
         weights = (classes * batch["weight"][:, None])[..., None]
         x_re, x_im = found["ball"]

@@ -53,6 +53,11 @@ class FamlConfig(Config):
     symmetry: str = setting("C1", "of the particle: C1, C2, ... (turns about z)")
     mask: str = setting("", "MRC file of values from 0 to 1 that every average is multiplied with")
     references: str = setting("", "MRC files to start from, one for each class, with commas between them")
+    start: str = setting(
+        "nothing",
+        "of the first averages: subtomograms turned at random, or as the poses in their file",
+        choices=("nothing", "poses"),
+    )
     similarity: float = setting(
         0.0, "share of all other classes in each one at first; 0: none", least=0, most=1000
     )
@@ -86,6 +91,8 @@ class FamlConfig(Config):
         if self.shift > box / 2:
             raise ZooError(f"max_shift_voxels={self.shift}: expected 0 to {box // 2} for a box of {box}")
         fold_of(self.symmetry)
+        if self.start == "poses" and self.references:
+            raise ZooError("start=poses and references are both given; averages start from one of them")
 
     @property
     def radius(self) -> int:
