@@ -160,7 +160,7 @@ def setting(
 
     The annotation says the type: int, float, bool, str, ``tuple[int, ...]``, or one of them ``| None``.
     """
-    known = {"unit": unit, "least": least, "most": most, "above": above, "below": below}
+    known: dict[str, Any] = {"unit": unit, "least": least, "most": most, "above": above, "below": below}
     known |= {"choices": choices, "optional": optional, "help": " ".join(help.split())}
     return dataclasses.field(default=default, metadata={_METADATA: known})
 
@@ -197,7 +197,7 @@ class Config:
     @classmethod
     def settings(cls) -> dict[str, Setting]:
         """Name → `Setting` of every field, in their order."""
-        return _settings(cls)
+        return _settings(cls)  # type: ignore[arg-type]  # a frozen dataclass is hashed by its fields
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:

@@ -300,5 +300,5 @@ def _errors_say(path: Path, temporary: Path, then: str = "") -> Iterator[None]:
         elif error.errno == errno.ENOENT:
             raise ZooError(f"{named}: no such file") from error
         else:
-            blamed = named
+            blamed = Path(named)
         raise ZooError(describe_write_error(blamed, error, then)) from error

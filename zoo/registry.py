@@ -93,6 +93,12 @@ def add(entry: Entry) -> Entry:
     return entry
 
 
+def _of(cls: type, name: str, default: Any) -> Any:
+    """An attribute of a class, or the default where it has none or states None."""
+    found = getattr(cls, name, None)
+    return default if found is None else found
+
+
 def register(
     name: str,
     *,
@@ -117,11 +123,11 @@ def register(
             Entry(
                 name,
                 cls,
-                config or getattr(cls, "Config", Config),
+                config or _of(cls, "Config", Config),
                 presets or {"default": {}},
                 default_preset,
                 takes or getattr(cls, "takes", None) or {},
-                learns or getattr(cls, "learns", "loss"),
+                learns or _of(cls, "learns", "loss"),
                 summary or ((cls.__doc__ or "").strip().splitlines() or [""])[0],
                 paper,
                 status,

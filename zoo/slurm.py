@@ -88,7 +88,7 @@ def expand_hosts(node_list: str) -> list[str]:
 
     (Sorting the names as text would put n10 before n9 and give every task another's address.)
     """
-    hosts = []
+    hosts: list[str] = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", node_list):
         pieces = re.split(r"\[([^\]]*)\]", part)
         choices = [_ranges(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
@@ -108,7 +108,7 @@ def expand_tasks_per_node(text: str) -> list[int]:
 
 
 def _ranges(text: str) -> list[str]:
-    names = []
+    names: list[str] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if dash:

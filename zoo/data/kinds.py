@@ -144,9 +144,9 @@ def _write_particles(info, table, path: str, columns: dict) -> None:
 def _write_subtomograms(info, table, path: str, columns: dict) -> None:
     from zoo.data.formats.subtomogram_star_write import write_subtomograms
 
-    path, box = Path(path), info.source_box or info.box
-    write_subtomograms(table, path, box, columns)
-    write_subtomograms(table, path.with_name(f"{path.stem}_relion5.star"), box, columns, relion5=True)
+    main, box = Path(path), info.source_box or info.box
+    write_subtomograms(table, main, box, columns)
+    write_subtomograms(table, main.with_name(f"{main.stem}_relion5.star"), box, columns, relion5=True)
 
 
 KINDS: dict[str, Kind] = {

@@ -51,7 +51,7 @@ def read_particles(
         "pixel_size_angstrom": None if pixel_size_angstrom is None else float(pixel_size_angstrom),
         "stacks": None if stacks is None else os.path.abspath(stacks),
     }
-    table.source.options = {name: value for name, value in given.items() if value is not None}
+    table.known_source().options = {name: value for name, value in given.items() if value is not None}
     return table
 
 

@@ -106,7 +106,7 @@ def reopen_source(
 def require_same_rows(table: ParticleTable, uid, source_row) -> np.ndarray:
     """Indices in ``table`` of the rows ``source_row`` (n,) of its file; ZooError unless they have ``uid``."""
     uid, rows = np.asarray(uid, np.uint64), np.asarray(source_row, np.int64)
-    path, last = table.source.path, int(table.source_row.max())
+    path, last = table.known_source().path, int(table.source_row.max())
     if rows.min() < 0 or rows.max() > last:
         raise ZooError(
             f"{path}: has {last + 1} rows, but the data set names row {int(rows.max())}; "

@@ -116,7 +116,7 @@ def read_subtomograms(
         "stacks": stacks,
         "tomograms": None if table.tilts is None else table.tilts.files[0],
     }
-    table.source.options = {name: value for name, value in given.items() if value is not None}
+    table.known_source().options = {name: value for name, value in given.items() if value is not None}
     return table
 
 
@@ -211,7 +211,8 @@ def _natural_order(name: str) -> list:
 
 def _stated_dimension(lines: bytes) -> bytes | None:
     """rlnImageDimensionality of the first optics group, from the start of a file (underscores removed)."""
-    columns, inside = [], False
+    columns: list[bytes] = []
+    inside = False
     for line in lines.splitlines():
         words = [word.encode() for word in split_values(line.decode("utf-8", "replace"))]
         if line.startswith(b"data_"):

@@ -106,7 +106,7 @@ def write(checkpoint: Checkpoint, path: str | Path) -> None:
     folder = path.absolute().parent
     then = f"continue with: zoo-train --resume {folder.parent}" if folder.name == "checkpoints" else ""
     with whole_file(path, then=then) as file:
-        np.savez(file, **members)
+        np.savez(file, **members)  # type: ignore[arg-type]  # NumPy 2's savez has an option beside the arrays
 
 
 def read(path: str | Path) -> Checkpoint:

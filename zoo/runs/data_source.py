@@ -71,7 +71,7 @@ def reopen_data(config: dict[str, Any], path: str | Path | None, run: str | Path
 
     ``run`` is the folder whose configuration this is, for an error's sake.
     """
-    known = config.get("data")
+    known: Any = config.get("data")
     check_data(known, Path(run or "") / "config.json")
     return reopen(next(iter(known["roles"].values())) if "roles" in known else known, path)
 

@@ -86,7 +86,7 @@ def read_text_places(
         for index, name in enumerate(names)
         if name in used and name != column
     }
-    columns = {"source_row": chosen}
+    columns: dict[str, np.ndarray] = {"source_row": chosen}
     for theirs, ours in _POSE.items():
         if theirs in numbers:
             columns[ours] = np.nan_to_num(numbers[theirs], nan=-1) if ours == "label" else numbers[theirs]

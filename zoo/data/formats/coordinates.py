@@ -139,10 +139,11 @@ def _from_star(path: str, tomogram: str, shape: tuple[int, int, int], voxel: flo
         )
     name = volume_block(path, blocks)
     rows, notes = _rows_of(path, blocks[name], tomogram, wanted)
-    reader = StarColumns(path, blocks[name].iloc[rows].reset_index(drop=True), blocks.get("optics"))
+    block = pd.DataFrame(blocks[name]).iloc[rows].reset_index(drop=True)
+    reader = StarColumns(path, block, blocks.get("optics"))
     if reader.has("rlnCenteredCoordinateXAngst"):
-        places = [reader.numbers(f"rlnCenteredCoordinate{axis}Angst", np.nan) for axis in "XYZ"]
-        places = np.stack(places, axis=1) / voxel + np.array(shape[::-1]) / 2
+        centred = [reader.numbers(f"rlnCenteredCoordinate{axis}Angst", np.nan) for axis in "XYZ"]
+        places = np.stack(centred, axis=1) / voxel + np.array(shape[::-1]) / 2
     elif reader.has("rlnCoordinateX") and reader.has("rlnCoordinateZ"):
         places = np.stack([reader.numbers(f"rlnCoordinate{axis}", np.nan) for axis in "XYZ"], axis=1)
         places *= (reader.numbers("rlnTomoTiltSeriesPixelSize", voxel) / voxel)[:, None]

@@ -54,10 +54,10 @@ def read_cs_array(path: str | os.PathLike) -> np.ndarray:
                 f"refused, save the columns as numbers and fixed-length text"
             ) from error
         raise ZooError(f"{path}: damaged .cs file: {error}; copy the file again") from error
-    if array.dtype.names is None or array.ndim != 1:
+    if _names(array) is None or array.ndim != 1:
         raise ZooError(f"{path}: an array of shape {array.shape}, expected a table with named columns")
-    if "uid" not in array.dtype.names:
-        raise ZooError(f"{path}: column uid is missing; it has {', '.join(array.dtype.names[:8])}")
+    if "uid" not in _names(array):
+        raise ZooError(f"{path}: column uid is missing; it has {', '.join(_names(array)[:8])}")
     _check_columns(path, array)
     return array
 
@@ -82,17 +82,17 @@ def read_cs(
         raise ZooError(f"{path}: holds no particles")
     if passthrough is None:
         needed = {"blob/path", "blob/idx", "ctf/df1_A"}
-        passthrough = [] if needed <= set(array.dtype.names) else _passthrough_beside(path)
+        passthrough = [] if needed <= set(_names(array)) else _passthrough_beside(path)
     for extra in passthrough:
         array = _join(path, array, extra)
     if pixel_size_angstrom is not None:
         array = _with_pixel_size(array, pixel_size_angstrom)
-    missing = [name for name in ("blob/path", "blob/idx") if name not in array.dtype.names]
+    missing = [name for name in ("blob/path", "blob/idx") if name not in _names(array)]
     if missing:
         raise ZooError(f"{path}: column {missing[0]} is missing; give the job's passthrough .cs file")
     names = [text.lstrip(">") for text in _text(path, array, "blob/path").tolist()]
     stack_names, stack_index = np.unique(names, return_inverse=True)
-    stated_root = _text(path, array[:1], "zoo/image_root")[0] if "zoo/image_root" in array.dtype.names else ""
+    stated_root = _text(path, array[:1], "zoo/image_root")[0] if "zoo/image_root" in _names(array) else ""
     stack_names = stack_names.tolist()
     paths, root = resolve_images(stack_names, os.path.dirname(path), str(stated_root), moved_to)
     columns = {
@@ -102,20 +102,20 @@ def read_cs(
         "source_row": np.arange(len(array)),
         "pixel_size_angstrom": _pixel_size(path, array),
     }
-    if "ctf/exp_group_id" in array.dtype.names:
+    if "ctf/exp_group_id" in _names(array):
         columns["optics_group"] = array["ctf/exp_group_id"]
-    if "zooLabel" in array.dtype.names:
+    if "zooLabel" in _names(array):
         columns["label"] = array["zooLabel"]
-    has_ctf = "ctf/df1_A" in array.dtype.names
+    has_ctf = "ctf/df1_A" in _names(array)
     for ours, (theirs, factor) in _CTF_FROM_CS.items():
-        if theirs in array.dtype.names:
+        if theirs in _names(array):
             columns[ours] = array[theirs].astype(np.float64) * factor
         elif has_ctf and ours in _CTF_DEFAULTS:
             known = np.isfinite(array["ctf/df1_A"])
             columns[ours] = np.where(known, _CTF_DEFAULTS[ours], np.nan)
     columns.update(_alignments(path, array, columns["pixel_size_angstrom"]))
     sign = None
-    if "blob/sign" in array.dtype.names and np.all(array["blob/sign"] == array["blob/sign"][0]):
+    if "blob/sign" in _names(array) and np.all(array["blob/sign"] == array["blob/sign"][0]):
         sign = int(np.sign(array["blob/sign"][0])) or None
     source = Source("cs", path, {"particles": array}, "particles", root, sign, notes=_notes(array))
     return ParticleTable(paths, columns, source, stack_names)
@@ -133,7 +133,7 @@ def write_cs(table: ParticleTable, path: str | os.PathLike, extra_columns: dict 
     else:
         array = _array_from_table(table)
     added = dict(extra_columns or {})
-    if (table.label >= 0).any() and "zooLabel" not in array.dtype.names and "zooLabel" not in added:
+    if (table.label >= 0).any() and "zooLabel" not in _names(array) and "zooLabel" not in added:
         added["zooLabel"] = table.label
     paths, _ = resolve_images(table.stack_names, os.path.dirname(path))
     if paths != table.stack_paths and table.source is not None and table.source.image_root:
@@ -152,7 +152,7 @@ def _with_pixel_size(array: np.ndarray, size_angstrom: float) -> np.ndarray:
         raise ZooError(f"pixel size {size_angstrom:g} Å given, expected more than 0, at most 10000")
     sizes = np.full(len(array), size_angstrom, dtype=np.float32)
     columns = {"blob/psize_A": sizes}
-    if {"blob/psize_A", "alignments3D/psize_A"} <= set(array.dtype.names):
+    if {"blob/psize_A", "alignments3D/psize_A"} <= set(_names(array)):
         stated = array["blob/psize_A"].astype(np.float64)
         ratio = np.divide(size_angstrom, stated, out=np.ones(len(array)), where=stated > 0)
         columns["alignments3D/psize_A"] = (array["alignments3D/psize_A"] * ratio).astype(np.float32)
@@ -188,12 +188,12 @@ def _notes(array: np.ndarray) -> list[str]:
         "ctf/tetra_A": "tetrafoil",
         "ctf/shift_A": "beam shift",
     }.items():
-        if name in array.dtype.names and array[name].dtype.kind in "iuf":
+        if name in _names(array) and array[name].dtype.kind in "iuf":
             given = (np.nan_to_num(array[name]).reshape(len(array), -1) != 0).any(axis=1)
             if given.any():
                 share = f"{int(given.sum())} of {len(array)} particles"
                 notes.append(f"{what} ({name}, {share}) is not corrected")
-    if "ctf/anisomag" in array.dtype.names:
+    if "ctf/anisomag" in _names(array):
         values = array["ctf/anisomag"]
         if values.dtype.kind in "iuf" and values.shape[1:] == (4,):  # differences from the unit matrix
             notes += magnification_note(values.astype(np.float64) + [1, 0, 0, 1], "ctf/anisomag")
@@ -219,7 +219,7 @@ def _check_columns(path: str, array: np.ndarray) -> None:
         **{name: (real, ()) for name, _ in _CTF_FROM_CS.values()},
     }
     for name, ((kinds, what), shape) in wanted.items():
-        if name not in array.dtype.names:
+        if name not in _names(array):
             continue
         column = array[name]
         if column.dtype.kind not in kinds or column.shape[1:] != shape:
@@ -273,8 +273,13 @@ def _join(path: str, array: np.ndarray, extra_path: str) -> np.ndarray:
             f"{path}: row {lost[0] + 1}: uid {array['uid'][lost[0]]} is not in {extra_path} "
             f"({lost.size} of {len(array)} are not); give the passthrough file of the same job"
         )
-    names = [name for name in extra.dtype.names if name not in array.dtype.names]
+    names = [name for name in _names(extra) if name not in _names(array)]
     return _with_columns(array, {name: extra[name][rows] for name in names})
+
+
+def _names(array: np.ndarray) -> tuple[str, ...]:
+    """The columns of a structured array."""
+    return array.dtype.names or ()
 
 
 def _with_columns(array: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -283,7 +288,7 @@ def _with_columns(array: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarr
         name: np.char.encode(values.astype(str), "utf-8") if values.dtype.kind in "UO" else values
         for name, values in columns.items()
     }
-    kept = [(name, array.dtype[name]) for name in array.dtype.names if name not in columns]
+    kept = [(name, array.dtype[name]) for name in _names(array) if name not in columns]
     new = [(name, values.dtype, values.shape[1:]) for name, values in columns.items()]
     out = np.empty(len(array), dtype=kept + new)
     for name, _ in kept:
@@ -294,7 +299,7 @@ def _with_columns(array: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarr
 
 
 def _pixel_size(path: str, array: np.ndarray) -> np.ndarray:
-    if "blob/psize_A" not in array.dtype.names:
+    if "blob/psize_A" not in _names(array):
         return np.full(len(array), np.nan)
     sizes = array["blob/psize_A"].astype(np.float64)
     bad = np.flatnonzero(~(sizes > 0) | ~np.isfinite(sizes))
@@ -309,18 +314,18 @@ def _pixel_size(path: str, array: np.ndarray) -> np.ndarray:
 def _alignments(path: str, array: np.ndarray, pixel_size: np.ndarray) -> dict[str, np.ndarray]:
     """Poses in degrees, shifts in Å and half sets, from the alignments3D columns."""
     columns = {}
-    if "alignments3D/pose" in array.dtype.names:
+    if "alignments3D/pose" in _names(array):
         pose = array["alignments3D/pose"].astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(pose).all(axis=1))
         if bad.size:
             raise ZooError(f"{path}: row {bad[0] + 1}: alignments3D/pose {pose[bad[0]]}, expected 3 numbers")
         columns["rot_deg"], columns["tilt_deg"], columns["psi_deg"] = euler_from_pose(pose).T
-    if "alignments3D/shift" in array.dtype.names:
-        if "alignments3D/psize_A" in array.dtype.names:  # the shift is in pixels of the alignment
+    if "alignments3D/shift" in _names(array):
+        if "alignments3D/psize_A" in _names(array):  # the shift is in pixels of the alignment
             pixel_size = array["alignments3D/psize_A"].astype(np.float64)
         shift = array["alignments3D/shift"].astype(np.float64) * pixel_size[:, None]
         columns["shift_x_angstrom"], columns["shift_y_angstrom"] = shift.T
-    if "alignments3D/split" in array.dtype.names:
+    if "alignments3D/split" in _names(array):
         columns["random_subset"] = array["alignments3D/split"].astype(np.int32) + 1
     return columns
 

@@ -7,6 +7,7 @@ import math
 import os
 import zlib
 from dataclasses import dataclass
+from typing import IO, Literal
 
 import mrcfile
 import numpy as np
@@ -17,7 +18,13 @@ from zoo.files import whole_path
 from zoo.input_files import existing_file
 
 HEADER_BYTES = 1024
-MODES = {0: np.dtype("i1"), 1: np.dtype("i2"), 2: np.dtype("f4"), 6: np.dtype("u2"), 12: np.dtype("f2")}
+MODES: dict[int, np.dtype] = {
+    0: np.dtype("i1"),
+    1: np.dtype("i2"),
+    2: np.dtype("f4"),
+    6: np.dtype("u2"),
+    12: np.dtype("f2"),
+}
 """Readable MRC modes and the sample type of each."""
 
 _IMOD_STAMP = 1146047817  # "IMOD" in the header: mode 0 is signed only if its flag bit 0 is set
@@ -72,9 +79,10 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
     dtype = MODES[mode]
     if mode == 0 and (_imod_unsigned(raw, order) or _range_unsigned(header)):
         dtype = np.dtype("u1")
-    axes = tuple(int(header[name]) for name in ("mapc", "mapr", "maps"))
+    axes = (int(header["mapc"]), int(header["mapr"]), int(header["maps"]))
     if sorted(axes) != [1, 2, 3]:
         axes = (1, 2, 3)  # old programs leave them zero
+    origin = [float(header["origin"][axis]) for axis in "xyz"]
     result = MrcHeader(
         path=path,
         shape=(int(header["nz"]), int(header["ny"]), int(header["nx"])),
@@ -83,7 +91,7 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
         axes=axes,
         space_group=int(header["ispg"]),
         voxel_size_xyz_angstrom=_voxel_size(header),
-        origin_xyz_angstrom=tuple(float(header["origin"][axis]) for axis in "xyz"),
+        origin_xyz_angstrom=(origin[0], origin[1], origin[2]),
         compressed=compressed,
     )
     if not compressed:
@@ -175,7 +183,7 @@ class StackWriter:
 
     def __init__(self, path: str | os.PathLike, box: int | tuple[int, int], pixel_size_angstrom: float):
         self.path = os.fspath(path)
-        self.box = (box, box) if np.ndim(box) == 0 else tuple(box)
+        self.box: tuple[int, int] = (box, box) if isinstance(box, (int, np.integer)) else (box[0], box[1])
         self.pixel_size_angstrom = float(pixel_size_angstrom)
         self.count = 0
         self._sum = self._sum_of_squares = 0.0
@@ -185,7 +193,7 @@ class StackWriter:
     def __enter__(self) -> StackWriter:
         self._atomic = whole_path(self.path)
         self._temporary = self._atomic.__enter__()
-        self._file = None
+        self._file: IO[bytes] | None = None
         return self
 
     def write(self, images: np.ndarray) -> None:
@@ -200,7 +208,7 @@ class StackWriter:
         _refuse_non_finite(self.path, images)
         if self._file is None:
             self._offset = float(np.float32(images[0].mean()))  # keeps the sum of squares exact far from zero
-            self._begin(images[:1])
+            self._file = self._begin(images[:1])
         self._low = min(self._low, float(images.min()))
         self._high = max(self._high, float(images.max()))
         for image in images:  # one at a time: float32 sums over one image are exact enough
@@ -216,9 +224,9 @@ class StackWriter:
     def __exit__(self, kind, value, trace) -> bool | None:
         try:
             if kind is None:
-                if not self.count:
+                if self._file is None:
                     raise ZooError(f"{self.path}: no images were written; a stack needs at least one")
-                self._finish()
+                self._finish(self._file)
         except BaseException as error:
             kind, value, trace = type(error), error, error.__traceback__
             raise
@@ -228,23 +236,24 @@ class StackWriter:
             self._atomic.__exit__(kind, value, trace)
         return None
 
-    def _begin(self, first_image: np.ndarray) -> None:
+    def _begin(self, first_image: np.ndarray) -> IO[bytes]:
         _write_mrc(self._temporary, first_image, self.pixel_size_angstrom, is_stack=True)
-        self._file = open(self._temporary, "r+b")
-        self._file.seek(HEADER_BYTES)
+        file = open(self._temporary, "r+b")
+        file.seek(HEADER_BYTES)
+        return file
 
-    def _finish(self) -> None:
+    def _finish(self, file: IO[bytes]) -> None:
         """Bring the header, written for one image, up to all of them."""
-        self._file.seek(0)
-        header = np.frombuffer(bytearray(self._file.read(HEADER_BYTES)), dtype=HEADER_DTYPE)[0]
+        file.seek(0)
+        header = np.frombuffer(bytearray(file.read(HEADER_BYTES)), dtype=HEADER_DTYPE)[0]
         samples = self.count * self.box[0] * self.box[1]
         mean = self._sum / samples
         header["nz"] = self.count
         header["dmin"], header["dmax"] = self._low, self._high
         header["dmean"] = self._offset + mean
         header["rms"] = max(self._sum_of_squares / samples - mean**2, 0.0) ** 0.5
-        self._file.seek(0)
-        self._file.write(header.tobytes())
+        file.seek(0)
+        file.write(header.tobytes())
 
 
 def _refuse_non_finite(path: str | os.PathLike, array: np.ndarray) -> None:
@@ -254,7 +263,7 @@ def _refuse_non_finite(path: str | os.PathLike, array: np.ndarray) -> None:
 
 
 def _write_mrc(
-    path: str,
+    path: str | os.PathLike,
     array: np.ndarray,
     voxel_size_angstrom: float,
     origin_angstrom: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -271,7 +280,7 @@ def _write_mrc(
         mrc.header.origin = tuple(origin_angstrom)
 
 
-def _parse(path: str, raw: bytes) -> tuple[np.ndarray, str]:
+def _parse(path: str, raw: bytes) -> tuple[np.ndarray, Literal["<", ">"]]:
     """The header in the byte order that makes sense; the machine stamp only breaks a tie."""
     stamp_says_big = raw[212] == 0x11
     for order in (">", "<") if stamp_says_big else ("<", ">"):
@@ -303,7 +312,7 @@ def _voxel_size(header: np.ndarray) -> tuple[float, float, float]:
         # float32 lengths carry 7 digits; the rest would be noise in every derived number
         size = float(f"{length / cells:.7g}") if cells > 0 else 0.0
         sizes.append(size if np.isfinite(size) and size > 0 else 0.0)
-    return tuple(sizes)
+    return sizes[0], sizes[1], sizes[2]
 
 
 def _check_size(header: MrcHeader, actual: int) -> None:

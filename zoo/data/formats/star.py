@@ -87,7 +87,8 @@ class StarColumns:
         self.particles = particles
         if isinstance(optics, dict):
             optics = pd.DataFrame({key: [str(value)] for key, value in optics.items()})
-        self.optics = optics
+        # None: the file has no optics table (a person's own STAR file, or RELION 3.0's).
+        self.optics: pd.DataFrame | None = optics
         self._group_row: np.ndarray | None = None
 
     def has(self, name: str) -> bool:
@@ -118,6 +119,7 @@ class StarColumns:
     def group_rows(self) -> np.ndarray:
         """Row of the optics table for every particle."""
         if self._group_row is None:
+            assert self.optics is not None  # asked for where a column is the optics table's
             if "rlnOpticsGroup" not in self.optics or "rlnOpticsGroup" not in self.particles:
                 if len(self.optics) != 1:
                     raise ZooError(

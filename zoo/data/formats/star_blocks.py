@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,9 @@ def _read_text(path: str) -> str:
 
 def _parse_block(path: str, name: str, body: str) -> pd.DataFrame | dict:
     """The loop or the pairs of a block; ``body`` is all text after its name."""
-    position, columns, pairs, loop = 0, [], {}, False
+    columns: list[str] = []
+    pairs: dict[str, str] = {}
+    position, loop = 0, False
     for start, end, line in _lines(body):
         values = split_values(line)
         if not values:
@@ -159,8 +161,8 @@ def _parse_rows(path: str, name: str, columns: list[str], body: str) -> pd.DataF
                 f"{path}: row {len(rows)} of data_{name} has {len(values)} values, expected {len(columns)}; "
                 f"{hint}"
             )
-    values = zip(*rows, strict=True) if rows else ([] for _ in columns)
-    return pd.DataFrame(dict(zip(columns, values, strict=True)), dtype=object)
+    by_column: Iterable = zip(*rows, strict=True) if rows else ([] for _ in columns)
+    return pd.DataFrame(dict(zip(columns, by_column, strict=True)), dtype=object)
 
 
 def _lines(body: str) -> Iterator[tuple[int, int, str]]:
@@ -168,8 +170,9 @@ def _lines(body: str) -> Iterator[tuple[int, int, str]]:
     position = 0
     while position < len(body):
         found = _LINE_END.search(body, position)
-        yield position, found.end(), body[position : found.start()]
-        position = found.end()
+        start, end = found.span() if found else (len(body), len(body))
+        yield position, end, body[position:start]
+        position = end
 
 
 def split_values(line: str) -> list[str]:
@@ -182,7 +185,7 @@ def split_values(line: str) -> list[str]:
     for found in _VALUE.finditer(line):
         if found["comment"] is not None:
             break
-        values.append(found[found.lastgroup])
+        values.append(found[found.lastgroup or 0])
     return values
 
 

@@ -122,7 +122,7 @@ def _blocks_from_table(table: ParticleTable, names: list[str]) -> dict[str, pd.D
     keys = np.nan_to_num(keys, nan=-1.0)  # NaN is never equal to NaN
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
-    groups = table.optics_group[first]
+    groups: np.ndarray = table.optics_group[first]
     if len(np.unique(groups)) < len(groups):  # one group, several pixel sizes: they need a number each
         groups = np.arange(1, len(first) + 1)
     optics = {

@@ -87,11 +87,11 @@ def _assembly(path: str, structure, name: str):
         there = f"it has {', '.join(known)}" if known else "it states none; leave assembly out"
         raise ZooError(f"{path}: assembly {name!r} is not in the file; {there}")
     chosen = structure.assemblies[known.index(name)]
-    there = {chain.name for chain in structure[0]} | {
+    chains = {chain.name for chain in structure[0]} | {
         residue.subchain for chain in structure[0] for residue in chain
     }
     for generator in chosen.generators:
-        lost = [chain for chain in [*generator.chains, *generator.subchains] if chain not in there]
+        lost = [chain for chain in [*generator.chains, *generator.subchains] if chain not in chains]
         if lost:
             raise ZooError(
                 f"{path}: assembly {name!r} needs chain {lost[0]}, which is not in the file; "

@@ -85,7 +85,7 @@ def _checked(table: SubtomogramTable, path: str, extra_columns: dict | None) -> 
 
 def _state_options(table: SubtomogramTable, path: str, blocks: dict, particles, comments: dict) -> None:
     """Write into rows of a STAR file what was given beside it, so that it reads back as it was packed."""
-    options = table.source.options
+    options = table.known_source().options
     if "pixel_size_angstrom" in options:
         state_pixel_size(blocks, particles, table.pixel_size_angstrom)
     for name in ("rlnCtfImage",) if {"wedge", "tilt_range_deg"} & set(options) else ():
@@ -103,13 +103,13 @@ def _state_options(table: SubtomogramTable, path: str, blocks: dict, particles, 
     if "wedge" in options or ("stacks" in options and "rlnCtfImage" in particles):
         wedges = [_placed(name, path) for name in table.wedge_paths]
         particles["rlnCtfImage"] = [wedges[index] for index in table.wedge_index.tolist()]
-    if table.source.place_offset_angstrom is not None or "stacks" in options:
+    if table.known_source().place_offset_angstrom is not None or "stacks" in options:
         particles["zooUid"] = as_text(table.uid)
 
 
 def _from_stated_places(table: SubtomogramTable, extra: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Origins counted from the places that the file states, not from the voxels that boxes lie around."""
-    offsets = table.source.place_offset_angstrom
+    offsets = table.known_source().place_offset_angstrom
     if offsets is None:
         return extra
     offsets = offsets[table.source_row]
@@ -204,7 +204,9 @@ def _placed(name: str, path: str) -> str:
 
 def _for_relion5(table: SubtomogramTable, blocks: dict, target: str) -> dict:
     """Blocks with the columns of RELION 4 and 5 that are not there yet, as far as they are known."""
-    particles, optics = blocks[target].copy(), optics_frame(blocks).copy()
+    optics = optics_frame(blocks)
+    assert optics is not None  # written above
+    particles, optics = blocks[target].copy(), optics.copy()
     groups = {}
     if "rlnOpticsGroup" not in particles and len(optics) == 1:
         groups["rlnOpticsGroup"] = [optics.get("rlnOpticsGroup", pd.Series(["1"])).iloc[0]] * len(particles)
@@ -248,6 +250,7 @@ def _centred(table: SubtomogramTable, particles: pd.DataFrame) -> dict[str, list
         return {}
     middles = np.array([volume_file(path).shape[::-1] for path in table.stack_paths]) / 2
     centred = (places - middles[table.stack_index]) * table.pixel_size_angstrom[:, None]
-    if table.source is not None and table.source.format == "star":  # origins there count from stated places
-        centred = centred + table.source.place_offset_angstrom[table.source_row]
+    source = table.source
+    if source is not None and source.place_offset_angstrom is not None and source.format == "star":
+        centred = centred + source.place_offset_angstrom[table.source_row]  # origins count from stated places
     return {f"rlnCenteredCoordinate{axis}Angst": as_text(centred[:, i]) for i, axis in enumerate("XYZ")}

@@ -36,9 +36,9 @@ def volume_file(path: str) -> VolumeFile:
         return VolumeFile(path, em_shape(path), 0.0, False)
     header = read_header(path)
     require_cubic(header)
-    shape = tuple(header.shape[-1 - header.axes.index(axis)] for axis in (3, 2, 1))
+    z, y, x = (header.shape[-1 - header.axes.index(axis)] for axis in (3, 2, 1))
     mapped = not header.compressed and header.axes == (1, 2, 3)
-    return VolumeFile(path, shape, header.pixel_size_angstrom, mapped)
+    return VolumeFile(path, (z, y, x), header.pixel_size_angstrom, mapped)
 
 
 class VolumeReader:
@@ -200,7 +200,7 @@ class VolumeReader:
             if box is None:
                 raise ZooError(f"{self.where(0)}: subtomograms are cut from a tomogram; give their --box")
             return box
-        known = None
+        known = 0
         for index in np.flatnonzero(~cut).tolist():
             file = self.headers[int(self.table.stack_index[index])]
             size = " x ".join(str(side) for side in file.shape[::-1])
@@ -212,8 +212,7 @@ class VolumeReader:
                     else "pad or crop it"
                 )
                 raise ZooError(f"{self.where(index)}: {file.path} has {size} voxels, expected a cube; {hint}")
-            if known is None:
-                known = file.shape[0]
+            known = known or file.shape[0]
             if file.shape[0] != known:
                 raise ZooError(
                     f"{self.where(index)}: {file.path} has a box of {file.shape[0]} voxels, the subtomograms "

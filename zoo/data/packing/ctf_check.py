@@ -122,7 +122,7 @@ def _state_notes(table: ParticleTable, absent: np.ndarray) -> list[str]:
         lost = np.flatnonzero(rows & absent)
         if lost.size:
             raise ZooError(
-                f"{table.source.path}: row {table.source_row[lost[0]] + 1}: the images are {what}, "
+                f"{table.known_source().path}: row {table.source_row[lost[0]] + 1}: the images are {what}, "
                 "but their CTF is not known; complete the file, or extract the particles again without"
             )
         notes.append(

@@ -26,7 +26,8 @@ def background_mask(box: int, radius_pixels: float, ndim: int = 2) -> np.ndarray
     """
     check_radius(box, radius_pixels)
     axis = np.arange(box) - box // 2
-    return sum(grid**2 for grid in np.meshgrid(*[axis] * ndim, indexing="ij")) > radius_pixels**2
+    squares = [grid**2 for grid in np.meshgrid(*[axis] * ndim, indexing="ij")]
+    return np.sum(squares, axis=0) > radius_pixels**2
 
 
 def check_radius(box: int, radius_pixels: float) -> None:

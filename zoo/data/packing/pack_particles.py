@@ -125,7 +125,7 @@ def pack_table(
             _remove_old(out, share)
         _remove_abandoned(out)
         state = PackState.open(out, plan)
-        if state.finished and _has_table(state.info):
+        if state.finished and state.info is not None and _has_table(state.info):
             # A run that was killed just after its last file has left its markers.
             shutil.rmtree(state.folder, ignore_errors=True)
             return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")

@@ -102,7 +102,7 @@ def pack_subtomograms(
         reader.keeps = min(settings.box or reader.box, reader.box)
     settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
     settings.validate()
-    for line in [*table.source.notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
+    for line in [*table.known_source().notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
         notes(line)
     for line in check_wedges(reader) if table.tilts is None else table.tilts.notes:
         notes(line)

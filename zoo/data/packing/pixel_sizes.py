@@ -48,7 +48,7 @@ def _other_headers(table: ParticleTable, headers: dict) -> list[str]:
     first = {int(stack): row for row, stack in reversed(list(enumerate(table.stack_index.tolist())))}
     other, example = 0, ""
     for stack, header in headers.items():
-        stated = getattr(header, "pixel_size_angstrom", None) or getattr(header, "voxel_size_angstrom", 0.0)
+        stated: float = getattr(header, "pixel_size_angstrom", 0) or getattr(header, "voxel_size_angstrom", 0)
         used = float(table.pixel_size_angstrom[first[stack]]) if stack in first else stated
         if stated not in _UNSET and abs(stated / used - 1) > _TOLD:
             other += 1

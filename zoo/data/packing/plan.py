@@ -16,12 +16,12 @@ from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, DatasetInfo
-from zoo.data.kinds import kind_of
 from zoo.data.packing.partition import packing_order, shard_bounds, shard_names
 from zoo.data.packing.shards import PackSettings
 from zoo.data.records.particle_record import record_bytes
 from zoo.data.records.subtomogram_record import WEDGE_DTYPE
 from zoo.data.tables.particle_table import ParticleTable
+from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.errors import ZooError
 from zoo.files import write_json
 
@@ -100,7 +100,7 @@ def make_plan(table: ParticleTable, reader: Reader, settings: PackSettings) -> P
 def bytes_per_record(table: ParticleTable, settings: PackSettings) -> int:
     """About how many bytes a record takes, with the wedge of a volume."""
     size = record_bytes(settings.box, settings.dtype, table.image_ndim)
-    if kind_of(table).schema.has_wedge and (table.wedge_index >= 0).any():
+    if isinstance(table, SubtomogramTable) and (table.wedge_index >= 0).any():
         size += settings.box**2 * (settings.box // 2 + 1) * WEDGE_DTYPE.itemsize
     return size
 
@@ -196,7 +196,7 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
     if source is not None and source.format not in ("mrc", "folder"):
         digest.update(Path(source.path).read_bytes())
     files = [reader.headers[stack].path for stack in sorted(reader.headers)]
-    if kind_of(table).schema.has_wedge:
+    if isinstance(table, SubtomogramTable) and isinstance(reader, VolumeReader):
         # what decides the volumes and wedges beside the files: options of the command
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())

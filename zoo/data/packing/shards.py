@@ -110,7 +110,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     crc = size = 0
     frames: list[bytes] = []
     more = []
-    if kind_of(table).schema.has_wedge:
+    if not isinstance(task.reader, ImageReader) and kind_of(table).schema.has_wedge:
         more = [volume_features(task.reader, task.settings.box, task.first)]
     with whole_file(task.path) as file:
         for number, payload in enumerate(encode_particles(images, table, *more), 1):

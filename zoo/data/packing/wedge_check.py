@@ -53,7 +53,7 @@ def check_wedges(reader: VolumeReader) -> list[str]:
 def _compare(found: dict[str, float]) -> list[str]:
     """What the power outside over that inside says, of the wedge as given and of its alternatives."""
     given = found.pop("given")
-    best = min(found, key=found.get)
+    best = min(found, key=lambda name: found[name])
     numbers = f"power outside over inside: {given:.2f} as given, {found[best]:.2f} so"
     if given > 0.1 and found[best] < _CONTRADICTED * given:
         what = {

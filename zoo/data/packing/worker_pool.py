@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -32,7 +32,7 @@ def run_tasks(
     processes: int,
     progress: Callable[[int], None],
     on_stop: Callable[[set[int]], None] = lambda pids: None,
-) -> Iterator:
+) -> Generator:
     """Results of ``function(task)`` in any order; ``progress`` gets the number of items done so far.
 
     With one process everything runs here. Tasks are taken from the iterable only as workers are
@@ -50,7 +50,7 @@ def run_tasks(
     executor = ProcessPoolExecutor(processes, context, _start_worker, (counter,))
     workers: set = set()
     waiting = iter(tasks)
-    running = set()
+    running: set = set()
     try:
         while True:
             while len(running) < processes + 1 and (task := next(waiting, None)) is not None:

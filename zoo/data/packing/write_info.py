@@ -12,17 +12,17 @@ import numpy as np
 
 from zoo.data.info import DatasetInfo, ShardInfo
 from zoo.data.info_check import file_crc32
-from zoo.data.kinds import kind_of
 from zoo.data.packing.plan import PackPlan
 from zoo.data.tables.map_table import MapTable
 from zoo.data.tables.particle_table import CTF_COLUMNS, EULER_COLUMNS, ParticleTable
+from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.files import whole_file
 
 
 def save_table(table: ParticleTable, path: Path) -> int:
     """Write the numeric columns as .npz (uncompressed); returns the CRC-32 of the file."""
     with whole_file(path) as file:
-        np.savez(file, **table.columns())
+        np.savez(file, **table.columns())  # type: ignore[arg-type]  # NumPy 2's savez has an option beside the arrays
     return file_crc32(path)
 
 
@@ -73,7 +73,7 @@ def make_info(
 
 def _wedge_form(table: ParticleTable) -> str:
     """How the records of subtomograms say what is measured: by masks or by ranges of tilts."""
-    if not kind_of(table).schema.has_wedge:
+    if not isinstance(table, SubtomogramTable):
         return ""
     return "mask" if (table.wedge_index >= 0).any() else "tilts"
 

@@ -20,7 +20,7 @@ Feature = bytes | np.ndarray
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
     """Serialise features into one Example: ``bytes``, integer arrays (int64) or float arrays (float32)."""
-    parts = []
+    parts: list[bytes] = []
     for key in sorted(features):
         value = features[key]
         if isinstance(value, bytes):

@@ -25,7 +25,8 @@ def read_rows(info: DatasetInfo) -> Iterator[dict[str, np.ndarray]]:
     schema, noun = kind_of(info).schema, info.kind.removesuffix("s")
     info.verify_files()
     table = info.load_table()
-    uids, subsets = table["uid"].view(np.int64), table.get("random_subset")
+    uids = table["uid"].view(np.int64)
+    subsets = table.get("random_subset", np.zeros(len(uids), np.int32))
     index = 0
     for path in info.shard_paths():
         for number, payload in enumerate(read_records(path), 1):

@@ -91,7 +91,10 @@ def encode_particles(
     ``images`` is float16 or float32; ``more`` holds features of each particle beside those of the table.
     """
     dtype = images.dtype.newbyteorder("<")
-    common = {"dtype": dtype.name.encode(), "shape": np.array(images.shape[1:], dtype=np.int64)}
+    common: dict[str, Feature] = {
+        "dtype": dtype.name.encode(),
+        "shape": np.array(images.shape[1:], dtype=np.int64),
+    }
     numbers = {field.name: field.values(table) for field in kind_of(table).schema.fields}
     for row, source in enumerate(table.image_names()):
         yield encode_example(
@@ -109,7 +112,10 @@ def decode_particle(payload: bytes, where: str) -> ParticleRecord:
     """The particle in a record; raises ZooError starting with ``where`` if it does not hold one."""
     try:
         features = decode_example(payload)
-        dtype = np.dtype(features["dtype"].decode()).newbyteorder("<")
+        name = features["dtype"]
+        if not isinstance(name, bytes):
+            raise TypeError("dtype is no text")
+        dtype = np.dtype(name.decode()).newbyteorder("<")
         image = np.frombuffer(features["image"], dtype=dtype).reshape(features["shape"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZooError(f"{where}: not a particle record ({error}); pack the data set again") from error

@@ -43,8 +43,8 @@ class Field:
 
     def values(self, columns) -> np.ndarray:
         """(n,) or (n, k) as stored, of a mapping or table of columns; uids as the int64 of equal bits."""
-        get = columns.get if isinstance(columns, dict) else lambda name: getattr(columns, name)
-        parts = [get(name) for name in self.columns]
+        of_dict = isinstance(columns, dict)
+        parts = [columns[name] if of_dict else getattr(columns, name) for name in self.columns]
         if self.is_float:
             parts = [part.astype("<f4") for part in parts]
         else:

@@ -26,7 +26,7 @@ def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) ->
     tilts = table.tilt_range_deg().astype(np.float32)
     states = table.ctf_state()
     packed: dict[tuple, bytes] = {}  # most sets have one wedge for many particles
-    features = []
+    features: list[dict[str, Feature]] = []
     for row, number in enumerate(table.wedge_index.tolist()):
         own = row if isinstance(reader, ArrayReader) else 0  # in memory each may have a wedge of its own
         key = (number, *tilts[row].tolist()) if number < 0 else (number, own, int(states[row]))
@@ -43,9 +43,9 @@ def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) ->
 
 def count_voxel_labels(features: list[dict[str, Feature]]) -> dict[int, int]:
     """Voxels of each label in all of ``volume_features``."""
-    counts = sum(
-        np.bincount(np.frombuffer(each[VOXEL_LABELS], VOXEL_LABEL_DTYPE), minlength=128) for each in features
-    )
+    counts = np.zeros(128, np.int64)
+    for each in features:
+        counts += np.bincount(np.frombuffer(each[VOXEL_LABELS], VOXEL_LABEL_DTYPE), minlength=128)
     return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
 
 

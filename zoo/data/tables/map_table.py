@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from zoo.data.tables.particle_table import COLUMNS, ParticleTable, Source
+from zoo.data.tables.particle_table import Column, Int32, ParticleTable, Source, declared_columns
 from zoo.errors import ZooError
 
 _SHARED = ("stack_index", "row_in_stack", "uid", "pixel_size_angstrom", "label", "source_row")
-MAP_COLUMNS: dict[str, tuple[type, Any]] = {
-    **{name: COLUMNS[name] for name in _SHARED},
-    "name_index": (np.int32, -1),
-}
-"""``name_index`` says which of the table's ``names`` a map has; ``label`` is its class where one is known."""
 
 
 class MapTable(ParticleTable):
@@ -24,9 +19,10 @@ class MapTable(ParticleTable):
     Raises ZooError for a ``name_index`` beyond the names, and for two maps of one name.
     """
 
-    column_types = MAP_COLUMNS
-    kind = "maps"
-    image_ndim = 3
+    name_index: Annotated[Int32, Column(np.int32, -1)]
+
+    kind: ClassVar[str] = "maps"
+    image_ndim: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -57,3 +53,12 @@ class MapTable(ParticleTable):
     def image_names(self) -> list[str]:
         """The file of every map as it was given."""
         return [self.stack_names[stack] for stack in self.stack_index.tolist()]
+
+
+MAP_COLUMNS: dict[str, tuple[type, Any]] = {
+    name: (column.dtype, column.unknown)
+    for name, column in declared_columns(MapTable).items()
+    if name in (*_SHARED, "name_index")
+}
+"""``name_index`` says which of the table's ``names`` a map has; ``label`` is its class where one is known."""
+MapTable.column_types = MAP_COLUMNS

@@ -163,6 +163,12 @@ class ParticleTable:
     def __len__(self) -> int:
         return self._count
 
+    def known_source(self) -> Source:
+        """Where the table was read from; raises ZooError for one that was made in memory."""
+        if self.source is None:
+            raise ZooError("this table was made in memory: it has no file to be written back to")
+        return self.source
+
     def __repr__(self) -> str:
         return f"ParticleTable({len(self)} particles, {len(self.stack_paths)} stacks)"
 

@@ -69,6 +69,7 @@ class SubtomogramTable(ParticleTable):
     def select(self, indices) -> SubtomogramTable:
         """The subtomograms at ``indices`` (integers, a slice or a boolean mask), in that order."""
         part = super().select(indices)
+        assert isinstance(part, SubtomogramTable)  # select makes another of its own class
         part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
         part.tilts = None if self.tilts is None else self.tilts.select(indices)
         return part
