@@ -12,6 +12,7 @@ from zoo.data.formats.fourier_weights import crop_weight
 from zoo.data.formats.mrc import MrcHeader, read_header, read_raw
 from zoo.data.tables.subtomogram_table import SubtomogramTable
 from zoo.data.tilts.backproject import TiltBackprojector
+from zoo.data.tilts.tilt_series import TiltParticles
 from zoo.errors import ZooError
 
 
@@ -39,9 +40,15 @@ class TiltStackReader:
         return len(self.table)
 
     @property
+    def tilts(self) -> TiltParticles:
+        """Tilts and places of the particles of the table."""
+        assert self.table.tilts is not None  # VolumeReader is for the others
+        return self.table.tilts
+
+    @property
     def more_files(self) -> tuple[str, ...]:
         """Files beside stacks and particles that decide the volumes."""
-        return self.table.tilts.files
+        return self.tilts.files
 
     def read(self, indices) -> np.ndarray:
         """Volumes at ``indices``, (k, z, y, x) float32; their weights are kept until ``wedge`` or ``close``.
@@ -69,7 +76,7 @@ class TiltStackReader:
 
     def where(self, index: int) -> str:
         """ "file: row N" of a subtomogram."""
-        return f"{self.table.source.path}: row {int(self.table.source_row[index]) + 1}"
+        return f"{self.table.known_source().path}: row {int(self.table.source_row[index]) + 1}"
 
     def __getstate__(self):
         table = copy.copy(self.table)
@@ -80,7 +87,7 @@ class TiltStackReader:
         if self._backprojector is None:
             self._backprojector = TiltBackprojector(self.box)
         tilts, images = self._images(index)
-        particles = self.table.tilts
+        particles = self.tilts
         series = particles.series[int(particles.series_index[index])]
         frequency = self._backprojector.frequency / float(self.table.pixel_size_angstrom[index])
         transfer = series.transfer(tilts, particles.position_angstrom[index], frequency)
@@ -97,7 +104,7 @@ class TiltStackReader:
     def _images(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices of the visible tilts and their images (k, y, x) float32."""
         header = self.headers[int(self.table.stack_index[index])]
-        tilts = self.table.tilts.seen(index)
+        tilts = self.tilts.seen(index)
         images = read_raw(header)
         if len(images) != len(tilts):
             images = images[tilts]
@@ -121,7 +128,7 @@ class TiltStackReader:
         return read_header(path)
 
     def _common_box(self) -> int:
-        known = None
+        known = 0
         for index, stack in enumerate(self.table.stack_index.tolist()):
             _, height, width = self.headers[stack].shape
             if height != width or width % 2:
@@ -129,7 +136,7 @@ class TiltStackReader:
                     f"{self.where(index)}: {self.headers[stack].path} has images of {width} x {height} "
                     "pixels, expected square ones of an even side; extract them again"
                 )
-            if known not in (None, width):
+            if known not in (0, width):
                 raise ZooError(
                     f"{self.where(index)}: {self.headers[stack].path} has a box of {width} pixels, the "
                     f"stacks before it {known}; bring all to one box first"
@@ -138,7 +145,7 @@ class TiltStackReader:
         return known
 
     def _check_frames(self) -> None:
-        tilts = self.table.tilts
+        tilts = self.tilts
         for index, stack in enumerate(self.table.stack_index.tolist()):
             found, seen = self.headers[stack].shape[0], len(tilts.seen(index))
             series = tilts.series[int(tilts.series_index[index])]

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from zoo.data.formats.arrays import ArrayReader
-from zoo.data.formats.images import ImageReader
-from zoo.data.formats.volumes import VolumeReader
 from zoo.data.packing.resample import fourier_resample
+from zoo.data.packing.shards import Reader
 from zoo.errors import ZooError
 
 _SIDE = 32  # low-pass: the sign is in the coarse shape, the noise in everything finer
@@ -81,9 +79,7 @@ def measure_contrast(images: np.ndarray) -> ContrastMeasure:
     return ContrastMeasure(1 if t >= 0 else -1, score, confidence, count)
 
 
-def measure_contrast_of(
-    reader: ImageReader | VolumeReader | ArrayReader, max_images: int = 400
-) -> ContrastMeasure:
+def measure_contrast_of(reader: Reader, max_images: int = 400) -> ContrastMeasure:
     """Measure the contrast sign on up to ``max_images`` particles, evenly spread over the data set.
 
     Of volumes the projections along z are looked at: in them the noise is less.

@@ -95,6 +95,7 @@ def pack_subtomograms(
         table, words = keep_inside(table, settings.box, options.outside)
         if words:
             notes(words)
+    reader: VolumeReader | TiltStackReader
     if table.tilts is None:
         reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
     else:
@@ -104,7 +105,7 @@ def pack_subtomograms(
     settings.validate()
     for line in [*table.known_source().notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
         notes(line)
-    for line in check_wedges(reader) if table.tilts is None else table.tilts.notes:
+    for line in check_wedges(reader) if isinstance(reader, VolumeReader) else reader.tilts.notes:
         notes(line)
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")

@@ -14,10 +14,9 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
-from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, DatasetInfo
 from zoo.data.packing.partition import packing_order, shard_bounds, shard_names
-from zoo.data.packing.shards import PackSettings
+from zoo.data.packing.shards import PackSettings, Reader
 from zoo.data.records.particle_record import record_bytes
 from zoo.data.records.subtomogram_record import WEDGE_DTYPE
 from zoo.data.tables.particle_table import ParticleTable
@@ -30,7 +29,6 @@ _PLAN_NAME = "plan.json"
 _SAMPLES = 16
 _SAMPLE_BYTES = 4096
 
-Reader = ImageReader | VolumeReader | ArrayReader
 """What gives the grey values of a table's rows."""
 
 
@@ -196,7 +194,7 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
     if source is not None and source.format not in ("mrc", "folder"):
         digest.update(Path(source.path).read_bytes())
     files = [reader.headers[stack].path for stack in sorted(reader.headers)]
-    if isinstance(table, SubtomogramTable) and isinstance(reader, VolumeReader):
+    if isinstance(table, SubtomogramTable) and not isinstance(reader, ImageReader):
         # what decides the volumes and wedges beside the files: options of the command
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())

@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.kinds import kind_of
 from zoo.data.packing.ctf_undo import undo_ctf
@@ -87,13 +88,16 @@ class PackSettings:
         return default_radius(self.box) if self.circle_radius is None else self.circle_radius
 
 
+Reader = ImageReader | VolumeReader | TiltStackReader | ArrayReader
+
+
 @dataclass(frozen=True)
 class ShardTask:
     """One shard to write: ``reader.table`` holds its particles in record order, from record ``first`` on."""
 
     path: Path
     marker: Path
-    reader: ImageReader | VolumeReader | ArrayReader
+    reader: Reader
     settings: PackSettings
     contrast_sign: int
     first: int = 0

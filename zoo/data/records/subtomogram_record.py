@@ -6,6 +6,7 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.fourier_weights import whole_of
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.records.example import Feature
 from zoo.data.records.schema import VOXEL_LABELS
@@ -16,7 +17,9 @@ WEDGE_DTYPE = np.dtype("<f2")
 VOXEL_LABEL_DTYPE = np.dtype("i1")
 
 
-def volume_features(reader: VolumeReader | ArrayReader, box: int, first: int) -> list[dict[str, Feature]]:
+def volume_features(
+    reader: VolumeReader | TiltStackReader | ArrayReader, box: int, first: int
+) -> list[dict[str, Feature]]:
     """``wedge`` (bytes) and ``index`` of every subtomogram of ``reader.table``, and ``voxel_labels`` if any.
 
     ``wedge`` is the half form of the Fourier weights for ``box`` voxels, float16; empty where the range of

@@ -93,7 +93,7 @@ class TiltBackprojector:
             part = slice(start, min(start + _CHUNK_POINTS, values.shape[1]))
             tilt, point = np.divmod(np.arange(part.start, part.stop), points)
             u, v, along = self._u[point], self._v[point], matrices[tilt]
-            cells, shares = 0, 1.0
+            cells, shares = np.zeros(1, np.int64), np.ones(1)
             for axis in (2, 1, 0):  # kz, ky, kx
                 place = u * along[:, 0, axis] + v * along[:, 1, axis]
                 near = np.rint(place).astype(np.int64) + offsets
