@@ -16,12 +16,36 @@ def blobs():
     return (centres[label] + random.normal(size=(600, 10)) * 0.4).astype(np.float32), label
 
 
+@pytest.fixture
+def two_components(monkeypatch):
+    """Principal components for UMAP, which needs a minute to be compiled: `slow` tests have the real one."""
+
+    def embed(z, *settings):
+        left, size, _ = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+        return (left[:, :2] * size[:2]).astype(np.float32)
+
+    monkeypatch.setattr(clusters, "embed_umap", embed)
+
+
 @pytest.fixture(scope="module")
 def found(blobs):
     z, label = blobs
     return clusters.cluster_latents(z, label)
 
 
+def test_embedding_is_clustered_scored_and_ordered(blobs, two_components):
+    z, label = blobs
+    found = clusters.cluster_latents(z, label)
+    assert found.settings.method == "umap-hdbscan" and found.count == 3
+    assert found.settings.smallest(600) == 18  # 3 % of 600
+    assert found.scores["nmi"] == pytest.approx(normalized_mutual_info_score(label, found.cluster))
+    assert found.scores["nmi"] > 0.97
+    sizes = [len(found.members(index)) for index in range(3)]
+    assert sizes == sorted(sizes, reverse=True) and sum(sizes) > 570
+    np.testing.assert_array_equal(found.embedding, clusters.embed_umap(z))
+
+
+@pytest.mark.slow
 def test_umap_hdbscan_finds_the_groups(found, blobs):
     _, label = blobs
     assert found.count == 3
@@ -33,6 +57,7 @@ def test_umap_hdbscan_finds_the_groups(found, blobs):
     )
 
 
+@pytest.mark.slow
 def test_clustering_is_the_same_again(found, blobs):
     z, label = blobs
     again = clusters.cluster_latents(z, label)
@@ -40,6 +65,7 @@ def test_clustering_is_the_same_again(found, blobs):
     np.testing.assert_array_equal(again.cluster, found.cluster)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(blobs, capfd):
     clusters.embed_umap(blobs[0][:60])
     printed = capfd.readouterr()
@@ -119,7 +145,7 @@ def test_kmeans_of_very_few_particles_needs_no_umap():
     assert found.count == 2 and found.embedding.shape == (4, 2)
 
 
-def test_two_latents_are_not_reduced():
+def test_two_latents_are_not_reduced(two_components):
     """Three classes along one line: HDBSCAN of the latents finds them, in the latents' own plane."""
     rng = np.random.default_rng(3)
     label = np.repeat([0, 1, 2], 200)

@@ -29,8 +29,6 @@ _PLAN_NAME = "plan.json"
 _SAMPLES = 16
 _SAMPLE_BYTES = 4096
 
-"""What gives the grey values of a table's rows."""
-
 
 @dataclass(frozen=True)
 class PackPlan:

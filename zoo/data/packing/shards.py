@@ -89,6 +89,7 @@ class PackSettings:
 
 
 Reader = ImageReader | VolumeReader | TiltStackReader | ArrayReader
+"""What gives the grey values of a table's rows."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from zoo.metrics.fsc import resolution_at
 from zoo.models.faml.config import is_lost
 
 
@@ -26,10 +27,9 @@ def figures(model) -> dict[str, float]:
 
 
 def resolution_angstrom(model, curve) -> float:
-    """Where an FSC ``(s,)`` first falls below 0.143, in Å; the box where no shell is above."""
-    below = np.flatnonzero(np.asarray(curve)[1:] < 0.143)
-    shell = int(below[0]) if len(below) else model.ball.radius
-    return model.box * model.voxel_size_angstrom / max(shell, 1)
+    """Where an FSC ``(s,)`` falls below 0.143, in Å (`zoo.metrics.fsc.resolution_at`); at most the box."""
+    found = resolution_at(curve, 0.143, model.voxel_size_angstrom, model.box)
+    return min(found.angstrom, model.box * model.voxel_size_angstrom)
 
 
 def notices(model) -> list[str]:
