@@ -45,11 +45,6 @@ class TiltStackReader:
         assert self.table.tilts is not None  # VolumeReader is for the others
         return self.table.tilts
 
-    @property
-    def more_files(self) -> tuple[str, ...]:
-        """Files beside stacks and particles that decide the volumes."""
-        return self.tilts.files
-
     def read(self, indices) -> np.ndarray:
         """Volumes at ``indices``, (k, z, y, x) float32; their weights are kept until ``wedge`` or ``close``.
 

@@ -75,10 +75,6 @@ class RecordSchema:
         """Of the grey values of one record."""
         return (box,) * self.ndim
 
-    def columns_of(self, name: str) -> tuple[str, ...]:
-        """The columns of a field by its name."""
-        return next(field.columns for field in self.fields if field.name == name)
-
 
 def _floats(name: str, columns: tuple[str, ...], in_batches: bool = True) -> Field:
     return Field(name, columns, "float32", True, name if in_batches else "")

@@ -60,7 +60,7 @@ class Expectation:
             return {}
         if phase == Phase.START and int(state["update"]) == 0:
             return {}
-        prepared = {}
+        prepared: dict = {}
         if phase != Phase.POLISH and not (phase == Phase.FINISH and int(state["update"]) > 0):
             number = self.band_number(phase, int(state["update"]))
             grids = np.stack([self.small.transform(volume) for volume in state["small_maps"]])

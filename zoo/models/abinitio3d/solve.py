@@ -48,7 +48,8 @@ def reconstruct(
         seed=seed,
     )
     run = AbInitio(config, initial_state(config))
-    lines, prepared = [], None
+    lines: list[str] = []
+    prepared = None
     for step, rows in enumerate(epochs(config)):
         if run.finished:
             break

@@ -115,7 +115,7 @@ def fold_of(symmetry: str) -> int:
     return int(text[1:])
 
 
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "config": FamlConfig,
     "presets": {
         "default": {},

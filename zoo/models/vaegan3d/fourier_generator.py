@@ -158,7 +158,7 @@ class FourierGenerator(Float32Layer):
         self._widen(self.mapping.film.bias, other.mapping.film.bias, parts=2 * self.films)
         if self.grid is not None and other.grid is not None and self.box == other.box:
             self.grid.set_weights(other.grid.get_weights())
-        if self.amplitude is not None:
+        if self.amplitude is not None and other.amplitude is not None:
             self.amplitude.start_from(other.amplitude, length_ratio)
 
     def _widen(self, mine, theirs, parts: int = 1, from_hidden: bool = False) -> None:

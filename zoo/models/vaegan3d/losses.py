@@ -9,6 +9,7 @@ from keras import ops
 
 from zoo.layers.reparameterisation import gaussian_kl
 from zoo.models.gradient_model import gradient_penalty
+from zoo.models.vaegan3d.config import VAEGAN3DConfig
 from zoo.ops import fourier
 
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -21,6 +22,8 @@ class VAEGANLosses:
     perceptual distance, or with pose search the posterior over codes. Generator, noise and camera: −E[D] of
     both kinds of images, diversity, and with pose search the misfit of the slices that were found.
     """
+
+    settings: VAEGAN3DConfig
 
     def prepare(self, batch, draws, step):
         """Pose search (where it is on): a sampled latent, its pose, and the posterior over codes."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -336,7 +339,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
             "generate": Endpoint(lambda **given: {"image": self.generate(**given)}, {**seen, **noise}),
         }
 
-    def preview(self, batch: dict) -> dict:
+    def preview(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Arrays that a person can judge: real, projected and noisy images, maps and slices."""
         count = min(8, int(batch["image"].shape[0]))
         batch = {name: np.asarray(value)[:count] for name, value in batch.items()}
