@@ -123,7 +123,8 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
         columns[f"shift_{axis}_angstrom"] = np.round(origin[:, number] * classes.voxel_size_angstrom, 6)
     paths = [folder / "subtomograms" / f"{row + 1:06d}.mrc" for row in rows]
     names = [str(path.relative_to(folder)) for path in paths]
-    return SubtomogramTable(paths, columns, stack_names=names, wedge_paths=[folder / "ctf.mrc"])
+    wedge = str(folder / "ctf.mrc")
+    return SubtomogramTable([str(path) for path in paths], columns, stack_names=names, wedge_paths=[wedge])
 
 
 def _require_free(records: Path, out: Path, overwrite: bool) -> None:

@@ -39,6 +39,7 @@ class VAEGAN3DConfig(Config):
         "search_views": 12,
         "search_in_plane": 8,
         "search_rings": 4,
+        "training_steps": 2,
     }
 
     box: int = setting(64, "edge of the images and maps", unit="pixels", least=8, most=1024)
