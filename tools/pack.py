@@ -218,4 +218,10 @@ def _check(folder: Path, processes: int | None) -> None:
 
 def main() -> None:
     """Entry point of ``zoo-pack``."""
+    import sys
+
+    if sys.argv[1:2] == ["maps"]:
+        from zoo_tools.pack_maps import main as pack_maps
+
+        return pack_maps()
     run(app, "zoo-pack")

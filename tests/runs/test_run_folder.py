@@ -68,7 +68,7 @@ def test_model_file_is_the_trained_model(finished, toy, newest_state):
         ({"preset": "tinny"}, "did you mean 'tiny'"),
         ({"overrides": {"widht": "3"}}, "did you mean 'width'"),
         ({"overrides": {"width": "three"}}, "expected a whole number"),
-        ({"overrides": {"box": "20"}}, "holds images of 16 pixels"),
+        ({"overrides": {"box": "20"}}, "holds particles of 16 pixels"),
         ({"steps": 0}, "--steps 0"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"seed": -1}, "--seed -1"),

@@ -21,7 +21,7 @@ from zoo.registry import get_entry, register
 class ToyConfig(Config):
     box: int = setting(16, "edge of the images", unit="pixels", least=4, most=64)
     width: int = setting(8, "units of each network", least=1, most=64)
-    rate: float = setting(0.01, "of Adam", above=0, most=1)
+    rate: float = setting(0.01, "of Adam", least=0, most=1)
     blow_up_at: int = setting(-1, "step whose loss is infinite; -1: none", least=-1)
 
 

@@ -162,6 +162,16 @@ def test_full_passes_begin_with_an_epoch(small):
     assert run.phase == Phase.POLISH and float(run.state["members"].sum()) == small.config.count
 
 
+def test_a_particle_counts_once_in_a_pass(small, found):
+    """Where an epoch ends inside a batch, the stream brings some particles twice."""
+    run = state_of(small, found, Phase.SURVEY)
+    prepared = run.prepare()
+    run.add(run.e_step(batch_of(small, np.arange(20)), prepared))
+    again = run.e_step(batch_of(small, np.array([3, 25, 7, 25, 30])), prepared)
+    np.testing.assert_array_equal(again["rows"]["index"], [25, 30])
+    assert again["sum_count"].sum() == 2
+
+
 def test_noise_ends_in_one_plain_sentence(small):
     noise = np.random.default_rng(5).normal(size=small.images.shape).astype("f4")
     lines = []
@@ -172,6 +182,7 @@ def test_noise_ends_in_one_plain_sentence(small):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fewer_states_than_classes_are_merged_and_said(small):
     config = dataclasses.replace(small.config, classes=4)
     found = reconstruct(small.images, small.ctf, 10.0, config, seed=1)
@@ -181,6 +192,7 @@ def test_fewer_states_than_classes_are_merged_and_said(small):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_every_run_ends_in_time(small, found):
     config = dataclasses.replace(small.config, seed=3)
     run = AbInitio(config, initial_state(config))

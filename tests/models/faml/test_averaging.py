@@ -99,7 +99,8 @@ def test_classes_and_poses_are_found(truth, referenced):
 def posed(truth):
     """The batch with the poses of a file: RELION's angles and origins in Å."""
     euler = Rotation.from_matrix(truth.rotations).inv().as_euler("ZYZ", degrees=True)
-    return {**truth.batch, "euler_deg": euler.astype("float32"), "shift_angstrom": np.float32(-10 * truth.shifts)}
+    shifts = np.float32(-10 * truth.shifts)
+    return {**truth.batch, "euler_deg": euler.astype("float32"), "shift_angstrom": shifts}
 
 
 def test_the_first_averages_are_those_of_the_given_poses(truth):

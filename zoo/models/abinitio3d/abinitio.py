@@ -35,8 +35,9 @@ class AbInitio:
     says so.
 
     Batches hold ``image (b, y, x[, 1])``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)``, ``index (b,)``
-    (row of the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. Step s must hold batch
-    s mod ``steps_per_pass`` of epoch s // ``steps_per_pass``, and an epoch each particle once.
+    (row of the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. A full pass takes
+    ``steps_per_pass`` steps from a multiple of them on and counts each particle once: a stream should hold
+    batch s mod ``steps_per_pass`` of an epoch at step s; particles that a pass misses keep what they had.
     """
 
     def __init__(self, config: Config, state: MutableMapping):
@@ -213,6 +214,7 @@ class AbInitio:
 
     def _pass(self, name):
         state = self.state
+        state["pass"] = state["pass"] + np.int32(1)
         self.maximisation.full_maps(state)
         self._say(
             f"{name}: members {state['members'].astype(int).tolist()}, explained "

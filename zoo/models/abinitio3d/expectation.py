@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.models.abinitio3d.config import Config
-from zoo.models.abinitio3d.state import Phase
+from zoo.models.abinitio3d.state import FULL_PASSES, Phase
 from zoo.ops import fourier_volume as fv
 
 _RANDOM, _DRAWS, _VIEWS, _CLASS = range(4)  # streams of random numbers
@@ -114,6 +114,11 @@ class Expectation:
         if int(state["waiting"]) or phase == Phase.DONE:
             return {}
         seen = self.observe(batch)
+        if phase in FULL_PASSES:
+            # where epochs follow each other without a gap, a batch may hold particles of two
+            first = np.unique(seen.index, return_index=True)[1]
+            new = np.sort(first[state["table_pass"][seen.index[first]] != int(state["pass"])])
+            seen = Observed(*(part[new] for part in seen))
         if len(seen.index) == 0:
             return {}
         if phase == Phase.MEASURE:
@@ -285,6 +290,7 @@ class Expectation:
         second = candidates.chosen(np.where(counts > 1, first + 1, first))
         rows = {
             "index": seen.index,
+            "table_pass": np.full(len(seen.index), int(state["pass"])),
             "table_class": np.stack([best.group, second.group], axis=1),
             "table_frame": np.stack([best.frames, second.frames], axis=1),
             "table_shift": np.stack([best.shifts, second.shifts], axis=1),

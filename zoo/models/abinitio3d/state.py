@@ -49,7 +49,9 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "placed": (k,),  # classes whose maps are settled, while others start again
         "source": (),  # the one they start from
         "active": (k,),  # 0: merged into another
+        "pass": (),  # number of the full pass that runs or comes next, from 1
         "table_class": (count, 2),
+        "table_pass": (count,),  # the last in which the particle was seen
     }
     real = {
         "signal_power": (s,),
@@ -91,4 +93,6 @@ def initial_state(config: Config) -> dict[str, np.ndarray]:
     state = {name: np.zeros(shape, dtype) for name, (shape, dtype) in state_shapes(config).items()}
     state["active"] = np.ones_like(state["active"])
     state["noise"] = np.ones_like(state["noise"])
+    state["pass"] = np.ones_like(state["pass"])
+    state["table_frame"][:] = np.eye(3)[:2]
     return state

@@ -214,7 +214,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         return self._sums(batch, found, weights, residuals, found["log_likelihood"])
 
     def start_step(self, batch):
-        """The sums of one batch of epoch 0: each subtomogram in one class, turned at random or as in its file."""
+        """The sums of one batch of epoch 0: each subtomogram in one class, turned at random or as stated."""
         found = self._observation(batch["volume"], batch["wedge"])
         index = ops.cast(batch["index"], "int32")
         shape = (ops.shape(index)[0], self.classes, 1)
