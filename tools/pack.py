@@ -127,7 +127,8 @@ def pack(
     volumes = tomogram is not None or holds_subtomograms(particles)
     if not volumes and (wedge is not None or tilt_range is not None or tilt_convention != "relion"):
         raise ZooError(
-            f"{particles}: holds no subtomograms; --wedge, --tilt-range, --tilt-convention are for these"
+            f"{particles}: holds no subtomograms; --tilt-convention, --wedge and --tilt-range are only for "
+            "these"
         )
     if not volumes and tomograms is not None:
         raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")

@@ -139,6 +139,8 @@ def _from_star(path: str, tomogram: str, shape: tuple[int, int, int], voxel: flo
         )
     name = volume_block(path, blocks)
     rows, notes = _rows_of(path, blocks[name], tomogram, wanted)
+    import pandas as pd
+
     block = pd.DataFrame(blocks[name]).iloc[rows].reset_index(drop=True)
     reader = StarColumns(path, block, blocks.get("optics"))
     if reader.has("rlnCenteredCoordinateXAngst"):
