@@ -123,7 +123,36 @@ def test_the_first_averages_are_those_of_the_given_poses(truth):
     assert max(correlations.values()) < 0.85, correlations
 
 
+def test_a_local_search_stays_near_the_given_poses_and_finds_the_true_ones(truth):
+    alike = np.flatnonzero(truth.labels == 0)
+    batch, true = rows(posed(truth), alike), truth.rotations[alike]
+    vectors = np.random.default_rng(3).normal(size=(len(alike), 3))
+    off = Rotation.from_rotvec(np.radians(8) * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    given = Rotation.from_matrix(true) * off
+    batch["euler_deg"] = given.inv().as_euler("ZYZ", degrees=True).astype("float32")
+
+    def turned_by(range_deg, start):
+        """Median angles of what is found from the given and from the true rotations, in degrees."""
+        model = Faml(**SETTINGS, classes=1, start="poses", range_deg=range_deg)
+        model.set_references(beads(0, np.eye(3), np.zeros(3))[None].astype("float32"))
+        model.sigma2.assign(np.full(model.ball.shells, 0.05**2, "float32"))
+        found = np.array(model.align(start)["rotation"])
+        first = Rotation.from_euler("ZYZ", start["euler_deg"], degrees=True).inv().as_matrix()
+        turns = (Rotation.from_matrix(found @ other.transpose(0, 2, 1)) for other in (first, true))
+        return [np.degrees(turn.magnitude()) for turn in turns]
+
+    moved, errors = turned_by(12.0, batch)
+    assert np.median(errors) < 3 and 6 < np.median(moved) < 10
+    wrong = {**batch, "euler_deg": np.float32([[0, 90, 0]] * len(alike))}
+    moved, errors = turned_by(12.0, wrong)
+    assert moved.max() < 12.2 and np.median(errors) > 20  # beyond the range the truth is not found
+    moved, errors = turned_by(0.0, wrong)
+    assert np.median(errors) < 3
+
+
 def test_start_from_poses_and_from_maps_exclude_each_other():
+    with pytest.raises(ZooError, match="range_deg=5 is about given poses"):
+        Faml(**SETTINGS, range_deg=5)
     with pytest.raises(ZooError, match="start=poses and references"):
         Faml(**SETTINGS, start="poses", references="a.mrc")
 

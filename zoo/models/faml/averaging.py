@@ -166,14 +166,16 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         parts = [ops.reshape(ops.convert_to_tensor(part), (-1, j)) for part in self.halves]
         return ops.reshape(self.ball.to_maps(*parts), (2, self.classes, n, n, n))
 
-    def poses(self, volumes, wedges, prepared, learning=False):
+    def poses(self, volumes, wedges, prepared, learning=False, near=None):
         """Candidates of a batch and how probable they are; with ``learning`` as ``coverage`` prefers them.
+
+        They are looked for about the rotations ``near (b, 3, 3)`` where these are given.
 
         Returns a dict: rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, scores and weights
         P·ν ``(b, k, c)``, residuals ``(b, k, c, j)``, log_likelihood ``(b,)``, observed, wedge and seen.
         """
         observed = self._observation(volumes, wedges)
-        rotations, shifts, scores = self._candidates(observed, prepared)
+        rotations, shifts, scores = self._candidates(observed, prepared, near)
         templates = expectation.turned_templates(self.ball, prepared["zoomed"], rotations, shifts)
         residuals = expectation.squared_residuals(
             templates, observed["ball"], observed["wedge"], observed["seen"]
@@ -208,7 +210,8 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
 
     def e_step(self, batch, prepared):
         """The sums of one batch, by the names of ``self.sums``; nothing is assigned."""
-        found = self.poses(batch["volume"], batch["wedge"], prepared, learning=True)
+        near = self._near(batch)
+        found = self.poses(batch["volume"], batch["wedge"], prepared, learning=True, near=near)
         weights = found["weights"] * batch["weight"][:, None, None]
         residuals = ops.sum(found["residuals"] * weights[..., None], axis=(1, 2))
         return self._sums(batch, found, weights, residuals, found["log_likelihood"])
@@ -252,14 +255,21 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         ball = (self.ball.take(re), self.ball.take(im))
         return {"ft": (re, im), "wedges": wedges, "ball": ball, "wedge": wedge, "seen": seen}
 
-    def _candidates(self, observed, prepared):
+    def _near(self, batch):
+        """The rotations of a batch's file ``(b, 3, 3)`` where the search is one about them; else None."""
+        local = self.config["range_deg"] > 0 and "euler_deg" in batch
+        return euler_to_matrix(batch["euler_deg"]) if local else None
+
+    def _candidates(self, observed, prepared, near=None):
         """Matching against data divided by their transfer, weighted by transfer over noise."""
         (re, im), wedges = observed["ft"], observed["wedges"]
         divisor = ops.maximum(wedges, _LEAST_WEDGE)
         sigma = ops.sqrt(ops.convert_to_tensor(self.sigma2))
         sigma = ops.where(ops.arange(self.ball.shells) == 0, sigma[1], sigma)
         quiet = ops.min(sigma) / ops.take(sigma, self._shell_volume)
-        return match(self.match_settings, (re / divisor, im / divisor), wedges * quiet, prepared["match"])
+        whitened, weights = (re / divisor, im / divisor), wedges * quiet
+        where = (near, self.config["range_deg"])
+        return match(self.match_settings, whitened, weights, prepared["match"], *where)
 
     def _sums(self, batch, found, weights, residuals, likelihood):
         classes = self.classes
@@ -351,7 +361,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         RELION's, rotation ``(b, 3, 3)``, shift_voxels ``(b, 3)`` and score ``(b,)`` of the best pose.
         """
         prepared = self.prepare() if prepared is None else prepared
-        found = self.poses(batch["volume"], batch["wedge"], prepared)
+        found = self.poses(batch["volume"], batch["wedge"], prepared, near=self._near(batch))
         classes, candidates = found["weights"].shape[1:]
         flat = ops.reshape(found["weights"], (-1, classes * candidates))
         best = ops.argmax(flat, axis=-1)

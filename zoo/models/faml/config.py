@@ -58,6 +58,13 @@ class FamlConfig(Config):
         "of the first averages: subtomograms turned at random, or as the poses in their file",
         choices=("nothing", "poses"),
     )
+    range_deg: float = setting(
+        0.0,
+        "with start=poses: how far from these poses later ones are looked for; 0: everywhere",
+        unit="degrees",
+        least=0,
+        most=90,
+    )
     similarity: float = setting(
         0.0, "share of all other classes in each one at first; 0: none", least=0, most=1000
     )
@@ -91,6 +98,8 @@ class FamlConfig(Config):
         if self.shift > box / 2:
             raise ZooError(f"max_shift_voxels={self.shift}: expected 0 to {box // 2} for a box of {box}")
         fold_of(self.symmetry)
+        if self.range_deg and self.start != "poses":
+            raise ZooError(f"range_deg={self.range_deg:g} is about given poses; add start=poses")
         if self.start == "poses" and self.references:
             raise ZooError("start=poses and references are both given; averages start from one of them")
 

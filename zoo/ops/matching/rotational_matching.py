@@ -17,7 +17,13 @@ from zoo.ops.matching import magnitude_search, phase_search
 from zoo.ops.matching.half_transform_table import half_zoom
 from zoo.ops.matching.match_settings import MatchSettings
 from zoo.ops.matching.oversampled_transform import half_ball, voxel_index
-from zoo.ops.matching.rigid_refinement import Observation, padded_frequencies, refine, turned_templates
+from zoo.ops.matching.rigid_refinement import (
+    Observation,
+    padded_frequencies,
+    refine,
+    turn_matrix,
+    turned_templates,
+)
 from zoo.ops.matching.rotation_bank import shift_grid, shift_phases
 
 UNUSED_SCORE = -2.0  # below any correlation: a place without a candidate of its own
@@ -53,13 +59,14 @@ def prepare_templates(settings: MatchSettings, templates_ft, masks=None):
     return prepared
 
 
-def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
+def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None, range_deg=0.0):
     """Subtomograms (re, im) and Fourier masks ``(b, n, n, n)``, prepared templates → candidates, best first.
 
     Returns rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels and scores ``(b, k, c)``.
     Transforms are centred at N//2; those of subtomograms as measured, wedges their weights. Candidates that
     climbed the same peak as a better one have ``UNUSED_SCORE`` and come last. Scores, not poses, have
-    gradients.
+    gradients. With ``near (b, 3, 3)`` the search is a local one: it begins from rotations up to ``range_deg``
+    away from these and does not leave that range.
     """
     n = settings.box
     wedges = ops.cast(wedges, "float32")
@@ -72,7 +79,9 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
 
     low = _subset(large, settings.search_radius)
     x_low = [ops.take(a, low, axis=1) for a in (x_re, x_im, wedge**2)]
-    if settings.mode == "phase":
+    if near is not None:
+        rotations = _around(near, range_deg, settings.pool, prepared["fine"].shape[0])
+    elif settings.mode == "phase":
         rotations = phase_search.candidate_rotations(settings, prepared, *x_low)
     else:
         seen = ops.cast(wedges > 0.0, "float32")
@@ -94,7 +103,14 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared):
     for radius, count in settings.rounds:
         rotations, shifts, scores = _best(rotations, shifts, scores, count)
         steps = settings.refine_steps if radius == settings.refine_radius else _QUICK_STEPS
+        before = rotations, shifts, scores
         rotations, shifts, scores = refine(view(radius), rotations, shifts, steps, largest_step)
+        if near is not None:  # what climbs out of the range stays where it began
+            cosine = (ops.sum(rotations * near[:, None, None], axis=(-2, -1)) - 1.0) / 2.0
+            inside = cosine >= np.cos(np.radians(range_deg)) - 1e-5
+            scores = ops.where(inside, scores, before[2])
+            shifts = ops.where(inside[..., None], shifts, before[1])
+            rotations = ops.where(inside[..., None, None], rotations, before[0])
     return _distinct(*_best(rotations, shifts, scores, settings.candidates), n)
 
 
@@ -109,6 +125,19 @@ def _with_shifts(settings, view, rotations):
     power = ops.sum(re**2 + im**2, axis=-1)
     scores = ops.max(inner, axis=-1) / ops.sqrt(ops.maximum(power, _TINY))
     return rotations, ops.take(shifts, ops.argmax(inner, axis=-1), axis=0), scores
+
+
+def _around(near, range_deg, count, templates):
+    """``near (b, 3, 3)`` and ``count`` - 1 rotations evenly up to ``range_deg`` about it, (b, k, c, 3, 3)."""
+    index = np.arange(count)
+    height = 1 - 2 * (index + 0.5) / count
+    ring = np.pi * (1 + 5**0.5) * index  # a spiral over the sphere of axes, its angles filling the ball
+    axes = np.stack([np.cos(ring), np.sin(ring), np.zeros(count)]) * np.sqrt(1 - height**2)
+    axes[2] = height
+    angles = np.radians(range_deg) * ((index * 0.6180339887) % 1) ** (1 / 3)  # 0 for the first
+    turns = turn_matrix(ops.convert_to_tensor((axes * angles).T.astype("float32")))
+    around = ops.matmul(near[:, None], turns)
+    return ops.repeat(around[:, None], templates, axis=1)
 
 
 def _subset(frequency, radius):
