@@ -11,6 +11,7 @@ import numpy as np
 from zoo.analysis.columns import write_columns
 from zoo.errors import ZooError
 from zoo.files import whole_file, whole_path
+from zoo.metrics.clustering import clustering_scores
 from zoo.models.outcome import Results
 
 
@@ -27,7 +28,7 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     voxel = results.voxel_size_angstrom or info.voxel_size_angstrom
     paths = _write_maps(results, voxel, folder)
     if results.fsc:
-        write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder)
+        write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder, results.fsc_words)
     if paths:
         with whole_file(folder / "averages.cxc", "w") as file:
             file.write(chimerax_script(paths))
@@ -51,9 +52,15 @@ def _compare(results: Results, info, voxel_size_angstrom: float, folder: Path) -
         )
     except ZooError as error:
         return [f"{folder}: not compared with the truth ({error})"]
-    if truth:
-        write_truth(truth, folder / "truth.csv")
-    return [each.line() for each in truth]
+    if not truth:
+        return []
+    write_truth(truth, folder / "truth.csv")
+    lines = [each.line() for each in truth]
+    if len(set(labels[labels >= 0])) > 1:
+        known = labels >= 0
+        nmi = clustering_scores(labels[known], results.classes[known])["nmi"]
+        lines.append(f"classes against labels: NMI {nmi:.3f} of all {known.sum():,} labelled {info.kind}")
+    return lines
 
 
 def chimerax_script(maps: list[Path]) -> str:
@@ -79,8 +86,10 @@ def _write_maps(results: Results, voxel_size_angstrom: float, folder: Path) -> l
     return paths
 
 
-def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Path) -> None:
-    """FSC curves (s,) from shell 0 on, of a box of ``edge_angstrom``: fsc.csv and fsc.png."""
+def write_fsc(
+    curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Path, words: str = "FSC of the half sets"
+) -> None:
+    """FSC curves (s,) from shell 0 on, of a box of ``edge_angstrom``: fsc.csv, and fsc.png with ``words``."""
     from matplotlib.figure import Figure
 
     names, values = list(curves), np.stack(list(curves.values()))[:, 1:]
@@ -96,7 +105,7 @@ def write_fsc(curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Pa
     for name, curve in zip(names, values, strict=True):
         axes.plot(frequency, curve, label=name.replace("_", " "))
     axes.axhline(0.143, color="grey", linewidth=0.8)
-    axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC of the half sets", ylim=(-0.1, 1.02))
+    axes.set(xlabel="spatial frequency (1/Å)", ylabel=words, ylim=(-0.1, 1.02))
     axes.legend()
     with whole_path(folder / "fsc.png") as partial:
         figure.savefig(partial, format="png", dpi=150)

@@ -152,7 +152,11 @@ class AbInitio3D(EpochModel):
             classes=found.class_number,
             voxel_size_angstrom=found.voxel_size_angstrom,
             mirrored=True,
-            lines=[f"{len(names)} states were found; {shares}"],
+            fsc_words="FSC of halves that share their start (too good)",
+            lines=[
+                f"{len(names)} states were found; {shares}",
+                "fsc.csv: the halves share their start, so their FSC is too good to be told as a resolution",
+            ],
         )
 
     def call(self, inputs):
