@@ -16,7 +16,8 @@ class Results:
     name of a map → FSC of its half maps (s,), shell 0 first; ``columns``: RELION column → values in record
     order, written back into the file that was packed; ``classes``: (n,) class of each record from 0, class k
     standing for the k-th map; ``voxel_size_angstrom`` of the maps, where it is not that of the records;
-    ``fsc_words`` say between what the FSC is; ``mirrored``: a map and its mirror image are equally good; ``lines``: what a person should be told.
+    ``fsc_words`` say between what the FSC is; ``mirrored``: a map and its mirror image are equally good;
+    ``lines``: what a person should be told.
     """
 
     maps: dict[str, np.ndarray] = field(default_factory=dict)
