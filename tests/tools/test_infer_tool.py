@@ -319,7 +319,7 @@ def test_bad_selections_are_told(infer, clusters, source, tmp_path):
     out = ("--out", tmp_path / "kept.star")
     refused(infer, "cluster 5 is empty", "select", folder, "--keep", "0,5", *out)
     refused(infer, "are not whole numbers", "select", folder, "--keep", "first", *out)
-    refused(infer, "has no clusters.npz", "select", tmp_path, "--keep", "0", *out)
+    refused(infer, "has neither clusters.npz", "select", tmp_path, "--keep", "0", *out)
     refused(
         infer, "is the file that the particles come from", "select", folder, "--keep", "0", "--out", source
     )
