@@ -42,10 +42,11 @@ def records(tmp_path_factory):
 
 @pytest.fixture
 def batch_of():
-    """Function: DatasetInfo → its first training batch of four, NumPy arrays."""
+    """Function: DatasetInfo → its first training batch of four, NumPy arrays, with the rows of the records."""
     from zoo.data.records.batches import training_batches
+    from zoo.data.records.numbered import numbered
 
-    return lambda info, seed=0: next(training_batches(info, 4, seed, 0))
+    return lambda info, seed=0: next(numbered(iter(training_batches(info, 4, seed, 0)), info))
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from zoo.registry import get_entry
 
 # Weights that no loss can move: the last bias of a Wasserstein critic cancels between real and fake.
 INERT = {"vaegan3d": {"score/bias"}}
-# Weights that start from a rule, not from a draw: filter banks, coordinates, the falling spectrum of a map.
-LAID_OUT = ("gabor/", "grid", "log_amplitude")
+# Weights that start from a rule, not from a draw: filter banks, coordinates, the falling spectrum of a map,
+# poses of particles that were not seen yet.
+LAID_OUT = ("gabor/", "grid", "log_amplitude", "table_frame")
 WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
 ENTRIES = [get_entry(name) for name in zoo.list_models()]
 PRESETS = [

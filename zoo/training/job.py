@@ -72,7 +72,7 @@ def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolde
     _introduce(progress, run, opened, devices, learner.model, done)
     for line in taken:
         progress.say(line)
-    if done < plan.steps:
+    if done < plan.steps and not engine.is_finished:
         signal_number = _run_loop(learner, run, plan, opened, devices, progress, done)
         if signal_number:
             progress.say(
