@@ -42,7 +42,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture
 def batch_of():
-    """Function: DatasetInfo → its first training batch of four, NumPy arrays, with the rows of the records."""
+    """Function: DatasetInfo → its first training batch of four, NumPy arrays, with ``index``."""
     from zoo.data.records.batches import training_batches
     from zoo.data.records.numbered import numbered
 
