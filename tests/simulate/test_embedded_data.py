@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoo.data.formats.mrc import read_volume
 from zoo.data.info import DatasetInfo
+from zoo.data.kinds import kind_of
 from zoo.data.records.check import check_dataset
 from zoo.data.records.numpy_subtomograms import sequential_arrays
 from zoo.errors import ZooError
@@ -16,6 +18,7 @@ from zoo.simulate.embedded_data import EMBEDDED, embedded, embedded_subtomograms
 
 CODE = """
 import sys
+from pathlib import Path
 from zoo.simulate.embedded_data import embedded_subtomograms
 print(embedded_subtomograms(16, sys.argv[1], count_per_class=3))
 """
@@ -100,3 +103,18 @@ def test_bad_input_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ZooError, match="the cache cannot be written"):
         embedded_subtomograms(16, tmp_path / "file")
+
+
+def test_embedded_maps_are_fifteen_unlike_complexes(tmp_path):
+    info = DatasetInfo.load(embedded("maps", 32, tmp_path))
+    assert (info.kind, info.count, info.box) == ("maps", 15, 32)
+    assert info.voxel_size_angstrom == pytest.approx(12.0)
+    assert embedded("maps", 32, tmp_path) == Path(info.path)
+    maps = np.concatenate([batch["map"][..., 0] for batch in kind_of(info).sequential_batches(info, 4)])
+    assert maps.shape == (15, 32, 32, 32) and np.isfinite(maps).all()
+    np.testing.assert_allclose(maps.std(axis=(1, 2, 3)), 1, rtol=0.01)
+    border = max(np.abs(np.moveaxis(maps, axis, 1)[:, [0, -1]]).max() for axis in (1, 2, 3))
+    assert border < 0.02 * maps.max()
+    flat = maps.reshape(15, -1) - maps.mean(axis=(1, 2, 3))[:, None]
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    assert (flat @ flat.T - np.eye(15)).max() < 0.85

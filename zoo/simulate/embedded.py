@@ -49,7 +49,7 @@ def embedded_maps(box: int = 32, voxel_size_angstrom: float | None = None) -> np
     if voxel_size_angstrom is None:
         voxel_size_angstrom = EMBEDDED_EXTENT_ANGSTROM / box
     sigma = max(_FINEST_BEAD_SIGMA_ANGSTROM, 0.9 * voxel_size_angstrom)
-    parts = [_splat(xyz, weight, sigma, box, voxel_size_angstrom) for xyz, weight in embedded_beads()]
+    parts = [splat(xyz, weight, sigma, box, voxel_size_angstrom) for xyz, weight in embedded_beads()]
     maps = np.cumsum(parts, axis=0)
     return (maps / maps.max()).astype(np.float32)
 
@@ -196,7 +196,7 @@ def _tube(corners):
     return centre + 6.0 * np.stack([np.cos(turn), np.sin(turn), np.zeros_like(turn)], 1)
 
 
-def _splat(xyz, weights, sigma_angstrom, box, voxel_size_angstrom, chunk=256):
+def splat(xyz, weights, sigma_angstrom, box, voxel_size_angstrom, chunk=256):
     """Sum of Gaussians on the grid (z, y, x), centre at voxel box // 2."""
     axis = (np.arange(box) - box // 2) * voxel_size_angstrom
     total = np.zeros((box * box, box))

@@ -20,6 +20,8 @@ from zoo.simulate.embedded import (
 )
 
 _SUBTOMOGRAMS_VERSION = 1
+_MAPS_VERSION = 1
+_MAPS_EDGE_ANGSTROM = 384.0
 _CLASSES = (0, 2)  # core and core+A+B: of the three the pair that differs most
 _COUNT_PER_CLASS = 30
 _SNR = 0.1
@@ -92,6 +94,35 @@ def embedded_subtomograms(
     return records
 
 
+def embedded_map_records(box: int | None = None, cache_dir: str | os.PathLike | None = None) -> Path:
+    """Folder of packed maps of fifteen synthetic complexes, in a box of 38.4 nm at any ``box``."""
+    from zoo.data.packing.pack_arrays import pack_maps
+    from zoo.data.packing.shards import PackSettings
+    from zoo.simulate.embedded_complexes import embedded_complexes
+
+    box = 64 if box is None else box
+    folder = cache_folder(cache_dir) / f"embedded-maps-v{_MAPS_VERSION}-box{box}"
+    records = folder / "records"
+    if (records / INFO_NAME).exists():
+        return records
+    with only_one(folder):
+        if not (records / INFO_NAME).exists():
+            found = embedded_complexes(box, _MAPS_EDGE_ANGSTROM / box)
+            settings = PackSettings(
+                box=box, dtype="float32", normalisation="none", contrast=1, name="embedded"
+            )
+            voxel = found.voxel_size_angstrom
+            pack_maps(
+                found.maps,
+                found.names,
+                records,
+                settings,
+                voxel_size_angstrom=voxel,
+                command="embedded_map_records",
+            )
+    return records
+
+
 def _particles(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
     return (
         embedded_dataset(cache_dir=cache_dir) if box is None else embedded_dataset(box, cache_dir=cache_dir)
@@ -101,5 +132,6 @@ def _particles(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
 EMBEDDED = {
     "particles": EmbeddedData(_particles),
     "subtomograms": EmbeddedData(embedded_subtomograms, {"classes": len(_CLASSES)}),
+    "maps": EmbeddedData(embedded_map_records),
 }
 """The embedded set of each kind that has one."""
