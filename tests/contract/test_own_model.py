@@ -78,9 +78,8 @@ def test_it_trains_and_resumes_to_the_same_bits(package, place, records, tmp_pat
     train(**options, out=tmp_path / "twice", steps=5)
     twice, _ = train(resume=tmp_path / "twice", steps=8)
     first, second = state_of(once), state_of(twice)
-    assert list(first) == list(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
+    for (name, value), again in zip(first.items(), second.values(), strict=True):
+        np.testing.assert_array_equal(value, again, err_msg=name)
     losses = [line.split(",") for line in once.metrics.read_text().splitlines()]
     column = losses[0].index("validation_loss")
     found = [float(row[column]) for row in losses[1:] if row[column]]

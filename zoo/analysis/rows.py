@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.kinds import kind_of
 from zoo.errors import ZooError
 
 _SAME_SIZE = 0.01
@@ -74,7 +75,7 @@ def require_fit(model, info) -> None:
     """
     if model.box != info.box:
         raise ZooError(
-            f"{info.path}: {info.kind} of {info.box} pixels, but the model was trained on {model.box}; "
+            f"{info.path}: {_noun(info)} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
         )
     facts = model.trained_on
@@ -100,6 +101,10 @@ def pixel_size_note(model, info) -> str:
         f"little. Rescale them to {ours:.4g} Å and pack again, or give zoo-pack --pixel-size if their "
         "file is wrong"
     )
+
+
+def _noun(info) -> str:
+    return "images" if kind_of(info).schema.ndim == 2 else "volumes"
 
 
 def _with(batches, features, info) -> Iterator[dict[str, np.ndarray]]:

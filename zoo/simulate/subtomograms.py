@@ -81,6 +81,8 @@ def simulate_subtomograms(
             write_volume(work / "maps" / f"class_{number}.mrc", truth, classes.voxel_size_angstrom)
         _write_summary(work / "simulation.json", classes, settings, calibration, len(table), command)
         extra = {"rlnClassNumber": table.label + 1}
+        # Each lies in the middle of a tomogram of its own: RELION 5 opens no particle without a place.
+        extra |= {f"rlnCenteredCoordinate{axis}Angst": np.zeros(len(table)) for axis in "XYZ"}
         if relion5:
             write_subtomograms(table, work / _STAR_5, classes.box, extra, relion5=True)
         write_subtomograms(table, work / _STAR, classes.box, extra)

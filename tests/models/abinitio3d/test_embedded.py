@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zoo.data.images import ImageReader
-from zoo.data.mrc import read_volume
+from zoo.data.formats.images import ImageReader
+from zoo.data.formats.mrc import read_volume
 from zoo.data.particles import read_particles
 from zoo.metrics.alignment import align_maps, mirror
 from zoo.metrics.clustering import clustering_scores
