@@ -69,6 +69,10 @@ class ZooModel(keras.Model):
             raise ZooError(
                 f"box={values['box']} was asked for, but the records of {first.path} have box {first.box}"
             )
+        if first is not None and values.get("count", first.count) != first.count:
+            raise ZooError(
+                f"count={values['count']} was asked for, but {first.path} holds {first.count}; leave it out"
+            )
         cls.check_data(info, values)
         return cls(**values)
 

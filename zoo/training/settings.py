@@ -143,7 +143,8 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     opened = inputs.open_inputs(folders, entry.takes, wanted_box, settings.model)
     info = opened.first
     # The records decide what the model sees; the preset's values are for a model without data.
-    for name, value in {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom}.items():
+    decided = {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom, "count": info.count}
+    for name, value in decided.items():
         if name in hyperparameters and name not in overrides:
             hyperparameters[name] = value
     batch_size = _first(settings.batch_size, hyperparameters.get("batch_size"), BATCH_SIZE)
