@@ -36,6 +36,13 @@ QUICK = [
     for entry in ENTRIES
     for preset in entry.presets
 ]
+# Two trainings of a minute each: quick for the ways to learn that the toy of tests/training does not show.
+RESUMED = [
+    pytest.param(
+        entry, id=entry.name, marks=[] if entry.name in ("faml", "abinitio3d") else [pytest.mark.slow]
+    )
+    for entry in ENTRIES
+]
 DEFAULTS = [pytest.param(entry, entry.default_preset, id=entry.name) for entry in ENTRIES]
 FIELDS = [
     pytest.param(entry, field, id=f"{entry.name}-{field.name}")
@@ -209,7 +216,7 @@ def train(records, tmp_path_factory):
     return parts
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", RESUMED)
 def test_a_run_resumed_half_way_ends_with_the_same_bits(entry, train):
     from zoo.runs import checkpoint
 
