@@ -66,7 +66,7 @@ class EpochEngine:
     @property
     def step_index(self) -> int:
         """How many steps the model has been trained, those of epoch 0 included."""
-        return int(self.model.step_counter)
+        return int(self.model.step_counter.numpy())
 
     @property
     def is_finished(self) -> bool:

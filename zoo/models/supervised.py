@@ -149,7 +149,7 @@ class Supervision:
 
     def judge(self, loss: float) -> None:
         """Take in the loss of a validation: better weights are kept, others counted."""
-        if loss < float(ops.convert_to_numpy(self.best_loss)):
+        if loss < float(self.best_loss.numpy()):
             self.best_loss.assign(loss)
             self.stale.assign(0)
             for kept, variable in zip(self.best, self._kept(), strict=True):
@@ -160,11 +160,11 @@ class Supervision:
     @property
     def is_finished(self) -> bool:
         """Whether as many validations as ``patience`` brought nothing better."""
-        return 0 < self.learning.patience <= int(ops.convert_to_numpy(self.stale))
+        return 0 < self.learning.patience <= int(self.stale.numpy())
 
     def take_best(self) -> str:
         """Put the best weights into the model; a line about it ("" where no validation was made)."""
-        loss = float(ops.convert_to_numpy(self.best_loss))
+        loss = float(self.best_loss.numpy())
         if loss >= _NOTHING_YET:
             return ""
         for kept, variable in zip(self.best, self._kept(), strict=True):

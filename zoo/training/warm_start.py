@@ -13,6 +13,8 @@ def start_from(model, name: str, run: str | Path) -> list[str]:
     The model says how (``start_from(other)``); the count of steps begins anew. Raises ZooError for a run that
     is not finished, of another model, or of other shapes.
     """
+    if model.no_warm_start:
+        raise ZooError(f"--start-from {run}: {name} {model.no_warm_start}")
     from zoo.serving.open_model import load_finished
 
     other = load_finished(run, name)

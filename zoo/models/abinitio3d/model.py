@@ -31,6 +31,7 @@ class AbInitio3D(EpochModel):
     """
 
     on_host = True
+    no_warm_start = "starts from nothing; leave it out"
     numbers_records = True
 
     def __init__(self, name=None, seed=0, **config):
@@ -63,10 +64,6 @@ class AbInitio3D(EpochModel):
     def get_config(self):
         """Seed and hyperparameters, as ``__init__`` takes them."""
         return {"name": self.name, "seed": self.seed, **self.hyperparameters.values()}
-
-    def start_from(self, other):
-        """Maps start from nothing."""
-        raise ValueError("abinitio3d starts from nothing")
 
     @property
     def sums(self) -> dict:

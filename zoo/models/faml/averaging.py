@@ -39,6 +39,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     """
 
     starts_apart = True
+    no_warm_start = "starts from maps; give --set references=A.mrc,B.mrc"
     single_best = False
 
     def __init__(self, voxel_size_angstrom=10.0, seed=0, name=None, **config):
@@ -126,10 +127,6 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         for variable, value in zip(self.average, self.ball.of_maps(maps), strict=True):
             variable.assign(value)
         self.started.assign(1)
-
-    def start_from(self, other):
-        """Averages start from maps, not from weights."""
-        raise ValueError("averages start from maps; give --set references=A.mrc,B.mrc")
 
     def get_config(self):
         """Everything ``__init__`` takes."""
