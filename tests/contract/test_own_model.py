@@ -147,3 +147,16 @@ def test_the_split_depends_on_seed_and_uid_alone():
     other = is_held_back(uid, 4, 0.1)
     assert abs((held & other).mean() - 0.01) < 0.005
     assert not is_held_back(uid, 3, 0.0).any()
+
+
+@pytest.mark.parametrize("place", ["coder:Coder", "plain:Plain"])
+def test_it_starts_from_the_weights_of_another_run(package, place, records, tmp_path):
+    from zoo.serving.open_model import load_finished
+
+    options = {"model": f"{package}.{place}", "data": records["particles"].path}
+    first, _ = train(**options, out=tmp_path / "first", steps=3, overrides={"validation_fraction": "0"})
+    tiny = {"validation_fraction": "0"} | ({"learning_rate": "1e-30"} if place == "coder:Coder" else {})
+    second, _ = train(**options, out=tmp_path / "second", steps=1, overrides=tiny, start_from=first.path)
+    weights = [load_finished(run.path).trainable_weights for run in (first, second)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=0 if place == "coder:Coder" else 0.011)

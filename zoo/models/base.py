@@ -115,16 +115,25 @@ class ZooModel(keras.Model):
 
         All weights must have the same shapes (raises ValueError); a subclass may do more.
         """
-        ours, theirs = ([v for v in m.weights if v is not m.step_counter] for m in (self, other))
-        if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in theirs]:
-            raise ValueError("its weights have other shapes; give the same hyperparameters and box")
-        for variable, value in zip(ours, theirs, strict=True):
-            variable.assign(value)
-        return ["all weights"]
+        return take_all_weights(self, other)
 
     def state_variables(self) -> list:
         """All variables that a checkpoint must hold, each once, in a fixed order."""
         return list(self.variables)
+
+
+def take_all_weights(model: keras.Model, other: keras.Model) -> list[str]:
+    """Give ``model`` all weights of ``other`` but the count of steps; ValueError where shapes differ."""
+    ours, theirs = ([v for v in m.weights if v is not _step_counter(m)] for m in (model, other))
+    if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in theirs]:
+        raise ValueError("its weights have other shapes; give the same hyperparameters and box")
+    for variable, value in zip(ours, theirs, strict=True):
+        variable.assign(value)
+    return ["all weights"]
+
+
+def _step_counter(model: keras.Model) -> Any:
+    return model.step_counter if isinstance(model, ZooModel) else None
 
 
 class StartsFromMaps:

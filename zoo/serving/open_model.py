@@ -122,9 +122,11 @@ def load_finished(path, model_name=None):
     from zoo.registry import get_entry
 
     run = finished_run(path, model_name)
-    get_entry(run.config["model"]).cls  # noqa: B018 - imported, so that Keras knows it
+    cls = get_entry(run.config["model"]).cls
+    # A class of the zoo is registered with Keras when it is imported; a person's own need not be.
+    known = {} if keras.saving.get_registered_name(cls) != cls.__name__ else {cls.__name__: cls}
     try:
-        return keras.saving.load_model(run.model_file, compile=False)
+        return keras.saving.load_model(run.model_file, custom_objects=known, compile=False)
     except Exception as error:  # zipfile, zlib, h5py and Keras fail each in its own way
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
