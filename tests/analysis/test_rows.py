@@ -28,5 +28,5 @@ def test_another_pixel_size_is_told(voxel):
 
 
 def test_another_box_is_refused():
-    with pytest.raises(ZooError, match="particles of 64 pixels"):
+    with pytest.raises(ZooError, match="images of 64 pixels"):
         require_fit(data(), data(box=64))
