@@ -188,7 +188,7 @@ class Supervision:
         return self.model.notices() if isinstance(self.model, ZooModel) else []
 
     def _kept(self) -> list:
-        return [v for v in self.model.weights if v is not getattr(self, "step_counter", None)]
+        return [v for v in self.model.weights if v is not self.step_counter]
 
 
 class PlainModel(ZooModel):

@@ -43,7 +43,7 @@ class RunModel:
     """A trained Keras model for use: what it can do runs as compiled graphs on NumPy arrays.
 
     ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch; ``trained_on`` says what is
-    known of its data (`facts_of`).
+    known of its data (`facts_of_run`).
     """
 
     def __init__(self, model, path="", trained_on=None):
@@ -59,10 +59,7 @@ class RunModel:
 
     def features(self, verb: str) -> list[str]:
         """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
-        if verb not in self.verbs:
-            raise ZooError(
-                f"{self.path}: {self.name} cannot {verb}, only {', '.join(self.verbs) or 'nothing'}"
-            )
+        require_verbs(self, self.path, verb)
         return list(self.keras_model.endpoints()[verb].inputs)
 
     def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
