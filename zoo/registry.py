@@ -55,7 +55,7 @@ class Entry:
             )
         if self.learns not in LEARNS:
             raise ValueError(f"{self.name}: learns by {self.learns!r}, expected one of {', '.join(LEARNS)}")
-        problem = wrong_takes(self.takes)
+        problem = wrong_takes(self.takes, self.learns)
         if problem:
             raise ValueError(f"{self.name}: {problem}")
         if "seed" in self.config.settings():
@@ -138,16 +138,21 @@ def register(
     return decorate
 
 
-def wrong_takes(takes: Any) -> str:
-    """What is wrong with a model's ``takes``, or nothing."""
+def wrong_takes(takes: Any, learns: str) -> str:
+    """What is wrong with a model's ``takes`` for its way to learn, or nothing."""
     right = (
         isinstance(takes, Mapping)
         and takes
         and all(isinstance(x, str) and x for y in takes.items() for x in y)
     )
-    return (
-        "" if right else f"takes = {takes!r}: expected role and kind of data, such as {{'data': 'particles'}}"
-    )
+    if not right:
+        return f"takes = {takes!r}: expected role and kind of data, such as {{'data': 'particles'}}"
+    if len(takes) > 1 and learns != "players":
+        return (
+            f"takes {', '.join(takes)}, but learns by {learns!r} and so from one data set; "
+            "derive it from zoo.models.gradient_model.GradientModel"
+        )
+    return ""
 
 
 def list_models() -> list[str]:
@@ -334,7 +339,7 @@ def _entry_of(place: str, cls: type) -> Entry:
         raise ZooError(f"{place}: does not derive from keras.Model")
     if not hasattr(cls, "takes"):
         raise ZooError(f"{place}: does not say what it trains on; give it takes = {{'data': 'particles'}}")
-    problem = wrong_takes(cls.takes)
+    problem = wrong_takes(cls.takes, getattr(cls, "learns", "loss"))
     if problem:
         raise ZooError(f"{place}: {problem}")
     config = getattr(cls, "Config", LearningConfig)

@@ -49,7 +49,7 @@ def train_step(model, variables: list, values: list, batch: dict) -> tuple[list,
     """One step of all players as a pure function: (new values of ``variables``, logs)."""
     place = {id(variable): i for i, variable in enumerate(variables)}
     values = list(values)
-    examples = next(iter(batch.values())).shape[0]
+    examples = jax.tree.leaves(batch)[0].shape[0]
     step = values[place[id(model.step_counter)]]
 
     def scope():
@@ -116,8 +116,7 @@ class JaxEngine:
 
     def step(self, batch: dict) -> dict:
         """Train on one batch (a dict of arrays); the model's variables hold the new state after it."""
-        batch = {name: jnp.asarray(np.asarray(value)) for name, value in batch.items() if _is_number(value)}
-        values, logs = self._step([variable.value for variable in self._variables], batch)
+        values, logs = self._step([variable.value for variable in self._variables], _numbers(batch))
         for variable, value in zip(self._variables, values, strict=True):
             variable._value = value  # assign() would copy and check shapes of every array in each step
         return logs
@@ -141,9 +140,18 @@ class JaxEngine:
         return self.model.notices()
 
 
-def _is_number(value) -> bool:
-    # uid and source_row are 64-bit identities that JAX would cut to 32 bits; no loss needs them.
-    return np.asarray(value).dtype.kind in "fiu" and np.asarray(value).dtype.itemsize <= 4
+def _numbers(batch: dict) -> dict:
+    """The arrays of a batch, of each role where it has several, that a loss can use."""
+    found = {}
+    for name, value in batch.items():
+        if isinstance(value, dict):
+            found[name] = _numbers(value)
+            continue
+        array = np.asarray(value)
+        # uid and source_row are 64-bit identities that JAX would cut to 32 bits; no loss needs them.
+        if array.dtype.kind in "fiu" and array.dtype.itemsize <= 4:
+            found[name] = jnp.asarray(array)
+    return found
 
 
 def fit(model, x, epochs: int = 1, steps_per_epoch: int | None = None, callbacks=None, verbose="auto"):
