@@ -221,6 +221,8 @@ def test_two_classes_of_one_name_are_refused(sample):
         again("x", learns="heart")
     with pytest.raises(ZooError, match="x has no hyperparameter called 'width'"):
         again("x", presets={"a": {"width": 3}})
+    with pytest.raises(ValueError, match="takes a, b, but learns by 'epochs' and so from one data set"):
+        again("x", takes={"a": "maps", "b": "particles"}, learns="epochs")
     with pytest.raises(ValueError, match="no preset"):
         add(Entry("x", "a:B", presets={}, takes={"data": "particles"}))
     assert "x" not in list_models()
@@ -233,9 +235,9 @@ def test_summary_and_data_come_from_the_class(sample):
     @register("sample-of-attributes")
     class Own:
         takes = {"maps": "maps", "subtomograms": "subtomograms"}
-        learns = "epochs"
+        learns = "players"
         Config = SampleConfig
 
     entry = get_entry("sample-of-attributes")
-    assert entry.takes == Own.takes and entry.learns == "epochs" and entry.config is SampleConfig
+    assert entry.takes == Own.takes and entry.learns == "players" and entry.config is SampleConfig
     assert entry.presets == {"default": SampleConfig.defaults()}

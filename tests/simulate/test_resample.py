@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from zoo.data.packing.resample import fourier_resample
 from zoo.errors import ZooError
 from zoo.simulate.resample import border_level, resample_map
 
@@ -37,6 +38,8 @@ def test_integer_ratio_is_a_fourier_crop():
     again = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(found))) * 8
     # all frequencies but the new Nyquist, which two old ones share
     np.testing.assert_allclose(again[1:, 1:, 1:], centred[7:18, 7:18, 7:18], atol=1e-3)
+    # and the crop of packing, whose FFT knows whole boxes only
+    np.testing.assert_allclose(found, fourier_resample(volume - border_level(volume), 12, ndim=3), atol=1e-6)
 
 
 def test_frequencies_beyond_the_new_nyquist_are_gone():

@@ -12,7 +12,8 @@ def resample_map(
 
     Trigonometric interpolation of the whole map, without frequencies beyond either Nyquist: a Fourier crop
     (or pad) where the ratio of sizes allows one, and its exact continuation for every other ratio. Where the
-    new box is longer than the map, the mean of the map's faces fills the rest.
+    new box is longer than the map, the mean of the map's faces fills the rest. Where whole stacks go from one
+    box to another over the same field, `zoo.data.packing.resample.fourier_resample` does the same by FFT.
     Raises ZooError for maps that are not cubes.
     """
     volume = np.asarray(volume, np.float64)
