@@ -60,7 +60,7 @@ def encode(
 
     check_npz_name(out)
     check_place(out)
-    check_model(folder)
+    check_model(folder, "encode")
     info = open_data_of(folder, data)
     table = open_source(info, source, stacks) if star else None
     if star:
@@ -143,7 +143,7 @@ def cluster(
         assign_all=assign_all,
     )
     check_folder(out, CLUSTERS, overwrite)
-    check_model(folder)
+    check_model(folder, "encode", "density")
     info = open_data_of(folder, data)
     settings.check(info.count)
     # Not before: they take seconds.
@@ -205,7 +205,7 @@ def maps(
     if latents is not None and clusters is not None:
         raise typer.BadParameter("give --latents or --clusters, not both")
     check_folder(out, SERIES, overwrite)
-    check_model(folder)
+    check_model(folder, "density")
     # Not before: it takes seconds.
     from zoo.analysis.map_folder import choose_series, write_series
 
@@ -287,7 +287,7 @@ def align(
     """Write the pose and class of every particle or subtomogram against what the run has learned."""
     from zoo.serving.places import check_model, open_data_of
 
-    check_model(folder)
+    check_model(folder, "align")
     info = open_data_of(folder, data)
     # Not before: they import Keras.
     from zoo.analysis.columns import write_columns

@@ -96,6 +96,7 @@ def _show_model(entry, as_json: bool) -> None:
                 "status": entry.status,
                 "takes": dict(entry.takes),
                 "learns": entry.learns,
+                "verbs": list(entry.verbs),
                 "default_preset": entry.default_preset,
                 "presets": {name: dict(values) for name, values in entry.presets.items()},
                 "hyperparameters": [_described(field) for field in fields],
@@ -107,6 +108,8 @@ def _show_model(entry, as_json: bool) -> None:
         f"trains on {_inputs(entry)}, learns by {entry.learns}, {entry.status}"
         + f"; {entry.paper}" * bool(entry.paper)
     )
+    if entry.verbs:
+        print(f"can {', '.join(entry.verbs)}")
     print(f"default preset: {entry.default_preset}; change a value with zoo-train --set NAME=VALUE")
     if not fields:
         print("it has no hyperparameters")

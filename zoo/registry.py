@@ -29,6 +29,8 @@ class Entry:
     ``model`` is the class or its place, ``package.module:Class``. ``takes`` says which kind of records each
     of its inputs is, ``{"data": "particles"}``. ``learns`` is the way it learns: by "players" that have a
     loss and an optimizer each, by one "loss", or by whole "epochs" of expectation and maximisation.
+    ``verbs`` names what the model can do (`zoo.models.capabilities`), so that a command that asks for more is
+    answered before Keras is imported; empty where only the class knows.
     ``presets`` map a name to the values that differ from the configuration's defaults, and hold all of them
     once made.
     Raises ValueError where the parts do not fit together, ZooError for a value out of range.
@@ -44,6 +46,7 @@ class Entry:
     summary: str = ""
     paper: str = ""
     status: str = "works"
+    verbs: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.presets:

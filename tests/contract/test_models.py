@@ -153,6 +153,7 @@ def test_what_it_can_do_has_an_endpoint_and_gives_a_row_for_every_record(entry, 
     endpoints = model.endpoints()
     assert all(isinstance(endpoint, Endpoint) for endpoint in endpoints.values())
     assert set(verbs_of(model)) <= set(endpoints)
+    assert list(entry.verbs) == verbs_of(entry.cls) == verbs_of(model)
     opened = RunModel(model, "run")
     for verb in verbs_of(model):
         inputs = endpoints[verb].inputs.values()

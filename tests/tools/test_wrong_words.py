@@ -107,6 +107,8 @@ def places(tmp_path_factory, packed):
         "start_from": None,
     }
     RunFolder.create(folder / "run", config)
+    averages = {**config, "model": "faml", "preset": "default", "hyperparameters": resolve_config("faml")}
+    RunFolder.create(folder / "averages", averages).model_file.write_bytes(b"")
     return {"@PACKED": packed, "@DIR": folder}
 
 
@@ -184,6 +186,8 @@ OTHERS = [
     ("infer", "maps @DIR/none --out o", "@DIR/none: no such folder"),
     ("infer", "maps vaegan3d-tiny --out @DIR/full", "@DIR/full: exists and is not empty"),
     ("infer", "align @DIR/none --out o.star", "@DIR/none: no such folder"),
+    ("infer", "align vaegan3d-tiny --data @PACKED --out o.star", "cannot align; it can encode, "),
+    ("infer", "encode @DIR/averages --out o.npz", "@DIR/averages: faml cannot encode; it can align"),
     ("pack", "@DIR/none.star o", "@DIR/none.star: no such file"),
     ("pack", "@DIR/places.csv", "no folder to write to: zoo-pack PARTICLES OUT"),
     ("pack", "@DIR/places.csv o --contrast 3", "--contrast 3: expected auto, +1 or -1"),

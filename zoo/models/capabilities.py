@@ -123,5 +123,6 @@ CAPABILITIES: tuple[type[Capability], ...] = (
 
 
 def verbs_of(model: Any) -> list[str]:
-    """The verbs of all capabilities that ``model`` has."""
-    return [capability.verb for capability in CAPABILITIES if isinstance(model, capability)]
+    """The verbs of all capabilities that ``model``, an object or a class, has."""
+    cls = model if isinstance(model, type) else type(model)
+    return [capability.verb for capability in CAPABILITIES if issubclass(cls, capability)]

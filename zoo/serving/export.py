@@ -14,10 +14,8 @@ from zoo.errors import ZooError
 from zoo.files import whole_folder
 from zoo.models.capabilities import Encodes, verbs_of
 from zoo.serving.checksums import crc32_of_files
-from zoo.serving.places import export_target
+from zoo.serving.places import METADATA, export_target
 from zoo.serving.seeded import seeded
-
-METADATA = Path("assets.extra") / "zoo.json"  # TensorFlow Serving leaves this folder alone
 
 
 def export_model(

@@ -8,7 +8,7 @@ import numpy as np
 from zoo.errors import ZooError
 from zoo.models.base import EpochModel, ZooModel
 from zoo.models.capabilities import Aligns, Encodes, verbs_of
-from zoo.serving.places import check_model, finished_run, open_data_of, saved_model_folder
+from zoo.serving.places import check_model, finished_run, open_data_of, refuse_verbs, saved_model_folder
 
 __all__ = ["RunModel", "open_data_of", "open_model", "saved_model_folder"]
 
@@ -59,7 +59,7 @@ class RunModel:
 
     def features(self, verb: str) -> list[str]:
         """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
-        require_verbs(self, self.path, verb)
+        refuse_verbs(self.path, self.name, self.verbs, verb)
         return list(self.keras_model.endpoints()[verb].inputs)
 
     def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ def open_model(place, *verbs: str):
 
 
 def _able(model, place, verbs):
-    require_verbs(model, place, *verbs)
+    refuse_verbs(place, model.name, model.verbs, *verbs)
     return model
 
 
@@ -149,11 +149,3 @@ def facts_of_run(path) -> dict:
     data = RunFolder.open(path).config.get("data", {})
     first = next(iter(data["roles"].values())) if "roles" in data else data
     return {name: first[name] for name in ("kind", "normalisation") if first.get(name) is not None}
-
-
-def require_verbs(model, place, *verbs: str) -> None:
-    """Raise ZooError naming what an opened model cannot do of ``verbs``."""
-    missing = [verb for verb in verbs if verb not in model.verbs]
-    if missing:
-        able = ", ".join(model.verbs) or "nothing"
-        raise ZooError(f"{place}: {model.name} cannot {' or '.join(missing)}; it can {able}")

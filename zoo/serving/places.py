@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.errors import ZooError
 from zoo.files import finish_folders_in
+from zoo.registry import get_entry
 from zoo.runs.run_folder import CONFIG, RunFolder
 
+METADATA = Path("assets.extra") / "zoo.json"  # of a SavedModel; TensorFlow Serving leaves this folder alone
 
-def check_model(place) -> None:
-    """Raise ZooError where `place` is no finished run, no SavedModel and no name of a pretrained model."""
+
+def check_model(place, *verbs: str) -> None:
+    """Raise ZooError where `place` is no finished run, no SavedModel and no name of a pretrained model.
+
+    Also where its model can do not all of ``verbs``, as far as that is known without its class.
+    """
     path = Path(place)
     finish_exports(path)
     if path.exists():
-        if (path / CONFIG).is_file() or saved_model_folder(path) is None:
-            finished_run(path)
+        saved = None if (path / CONFIG).is_file() else saved_model_folder(path)
+        if saved is not None:
+            _check_saved(saved, verbs)
+            return
+        name = finished_run(path).config["model"]
+        able = () if ":" in name else get_entry(name).verbs
+        if able:  # of a class of a person's own it is only known when it is imported
+            refuse_verbs(place, name, able, *verbs)
         return
     from zoo.serving.pretrained import list_pretrained
 
@@ -25,6 +39,25 @@ def check_model(place) -> None:
             f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
             f"or a pretrained model ({', '.join(known) or 'none here'})"
         )
+    _check_saved(saved_model_folder(known[str(place)]), verbs)
+
+
+def _check_saved(folder: Path, verbs: Iterable[str]) -> None:
+    try:
+        known = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        name, able = known["model"], list(known["signatures"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a damaged one has words of its own when it is opened
+    refuse_verbs(folder, name, able, *verbs)
+
+
+def refuse_verbs(place, name: str, able: Iterable[str], *verbs: str) -> None:
+    """Raise ZooError naming what the model ``name`` at ``place`` cannot do of ``verbs``."""
+    able = list(able)
+    missing = [verb for verb in verbs if verb not in able]
+    if missing:
+        known = ", ".join(able) or "nothing"
+        raise ZooError(f"{place}: {name} cannot {' or '.join(missing)}; it can {known}")
 
 
 def finish_exports(path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from zoo.errors import ZooError
 from zoo.models.capabilities import CAPABILITIES
 from zoo.serving.checksums import check_files
-from zoo.serving.export import METADATA
+from zoo.serving.places import METADATA, refuse_verbs
 
 
 class ServedModel:
@@ -84,10 +84,7 @@ class ServedModel:
 
     def features(self, verb: str) -> list[str]:
         """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
-        if verb not in self.verbs:
-            raise ZooError(
-                f"{self.path}: {self.name} cannot {verb}, only {', '.join(self.verbs) or 'nothing'}"
-            )
+        refuse_verbs(self.path, self.name, self.verbs, verb)
         return list(self.metadata["signatures"][verb])
 
     def apply(self, verb: str, batch) -> dict[str, np.ndarray]:

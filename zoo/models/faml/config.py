@@ -133,6 +133,7 @@ def fold_of(symmetry: str) -> int:
 
 _SHARED: dict[str, Any] = {
     "config": FamlConfig,
+    "verbs": ("align",),
     "presets": {
         "default": {},
         "paper": {

@@ -275,6 +275,7 @@ VAEGAN3D = add(
         "tiny",
         takes={"data": "particles"},
         learns="players",
+        verbs=("encode", "density", "project", "generate"),
         summary="raw particles → latent clusters and a density map for any latent point; "
         "no poses, no reference",
         paper="VAE-GAN thesis, chapters 6–11, Algorithm 6",
