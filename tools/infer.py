@@ -298,6 +298,7 @@ def align(
 
     model = open_model(folder, "align")
     _note(pixel_size_note(model, info))
+    _note(info.contrast_note())
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)
     print(write_columns(info, out, pose_columns(found)))
@@ -314,6 +315,7 @@ def _encode(model, info, batch_size: int):
     from zoo_tools._progress import image_progress
 
     _note(pixel_size_note(model, info))
+    _note(info.contrast_note())
     with image_progress("encoding") as show:
         return encode_dataset(model, info, batch_size, show)
 

@@ -39,7 +39,8 @@ class DatasetInfo:
 
     ``voxel_size_angstrom`` is the pixel size of the packed images (of the largest optics group if they
     differ: each record carries its own). ``contrast_sign`` is the sign that the images were multiplied
-    with so that particles are positive; ``contrast`` says how it was found. ``labels`` counts the
+    with so that particles are positive; ``contrast`` says how it was found, and its
+    ``doubt`` what speaks against it. ``labels`` counts the
     particles per label (-1: unknown). ``kind`` names one of `zoo.data.kinds.KINDS`; subtomograms have a
     ``wedge`` ("mask" or "tilts") and, where each voxel is labelled, the voxels of each label in
     ``voxel_labels``; maps have ``names``. ``path`` is the folder, not stored.
@@ -78,6 +79,11 @@ class DatasetInfo:
     def shard_paths(self) -> list[str]:
         """Absolute paths of the shards, in record order."""
         return [str(Path(self.path) / shard.name) for shard in self.shards]
+
+    def contrast_note(self) -> str:
+        """A line for a person where it is in doubt whether particles are bright in the records, else ""."""
+        doubt = str(self.contrast.get("doubt", ""))
+        return f"{self.path}: contrast {self.contrast_sign:+d}, {doubt}" if doubt else ""
 
     def batches(self, batch_size: int, seed: int = 0, start_step: int = 0):
         """Endless ``tf.data`` batches (dicts of tensors), a pure function of (seed, step)."""

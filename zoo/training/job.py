@@ -140,6 +140,8 @@ def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, mod
         where = "embedded" if known["source"] == "embedded" else info.path
         pixel = f"{info.voxel_size_angstrom:.4g} Å/px"
         progress.say(f"{role}: {info.count} {info.kind} of {info.box} px, {pixel} ({where})")
+        if note := info.contrast_note():
+            progress.say(f"note: {note}")
     for name, value in config.get("suggested", {}).items():
         progress.say(f"setting: {name}={value}, as the embedded data suggest (--set {name}=N for another)")
     # Averages are learned too, though no gradient moves them.

@@ -108,6 +108,17 @@ def test_given_contrast_is_kept(make_particles, tmp_path):
     assert load_arrays(result.info)["image"][:, 6, 6].mean() < -1
 
 
+def test_a_sign_that_the_images_contradict_is_told_when_packed_and_ever_after(make_particles, tmp_path):
+    path, _ = make_particles(tmp_path, count=60, box=32)
+    right, wrong = (
+        pack_particles(path, tmp_path / name, replace(SETTINGS, contrast=sign))
+        for name, sign in (("right", 1), ("wrong", -1))
+    )
+    assert right.contrast == "particles are bright (+1), as given" and right.info.contrast_note() == ""
+    assert "as given; but particles are bright (+1), " in wrong.contrast
+    assert f"{wrong.info.path}: contrast -1, but particles are bright" in wrong.info.contrast_note()
+
+
 def test_processes_and_workers_change_nothing(particles, reference, tmp_path):
     pack_particles(particles, tmp_path / "two", SETTINGS, processes=2)
     assert files(tmp_path / "two") == files(reference)

@@ -30,6 +30,8 @@ from zoo.errors import ZooError
 from zoo.files import clear_leftovers, require_space
 
 _CONTRAST_BYTES = 128 << 20
+_GIVEN_IMAGES = 100  # looked at where a person states the sign
+_CONTRADICTS = 0.999  # confidence from which a measurement speaks against that
 _SMALL_BYTES = 64 << 20
 _MOST_PROCESSES = 1024
 
@@ -191,19 +193,26 @@ def _make_task(
 
 
 def _find_contrast(reader: Reader, settings: PackSettings) -> dict:
-    """The contrast sign and how it was found, as stored in info.json."""
+    """The contrast sign and how it was found, as info.json keeps it; ``doubt`` speaks against it."""
     stated = reader.table.source.stated_contrast_sign if reader.table.source else None
-    if settings.contrast:
-        words = f"particles are {'bright (+1)' if settings.contrast > 0 else 'dark (-1)'}, as given"
-        return {"sign": settings.contrast, "found": "given", "stated": stated, "words": words}
     affordable = _CONTRAST_BYTES // (4 * reader.box**reader.table.image_ndim)
-    measure = measure_contrast_of(reader, max(min(400, affordable), 3))
-    words = str(measure)
-    if measure.confidence < 0.95:
-        words += "; that is little, check it by eye and give --contrast"
-    if stated is not None and stated != measure.sign:
-        words += f"; the file says {stated:+d}"
-    return {"found": "measured", "stated": stated, **asdict(measure), "words": words}
+    if settings.contrast:
+        measure = measure_contrast_of(reader, max(min(_GIVEN_IMAGES, affordable), 3))
+        doubt = ""
+        words = f"particles are {'bright (+1)' if settings.contrast > 0 else 'dark (-1)'}, as given"
+        if measure.sign != settings.contrast and measure.confidence > _CONTRADICTS:
+            doubt = f"but {measure}; check it by eye, and --contrast"
+        known = {"sign": settings.contrast, "found": "given"}
+    else:
+        measure = measure_contrast_of(reader, max(min(400, affordable), 3))
+        words, doubt = str(measure), ""
+        if measure.confidence < 0.95:
+            doubt = "that is little, check it by eye and give --contrast"
+        if stated is not None and stated != measure.sign:
+            doubt += "; " * bool(doubt) + f"the file says {stated:+d}"
+        known = {"found": "measured", **asdict(measure)}
+    words += f"; {doubt}" * bool(doubt)
+    return {**known, "stated": stated, "words": words, "doubt": doubt}
 
 
 def require_pixel_size(table: ParticleTable) -> None:
