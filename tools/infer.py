@@ -282,13 +282,22 @@ def align(
         Path, typer.Option("--out", metavar="FILE.star", help="The source file with poses and classes.")
     ],
     data: Data = None,
+    source: SourceFile = None,
+    stacks: Stacks = None,
     batch_size: BatchSize = 16,
 ) -> None:
     """Write the pose and class of every particle or subtomogram against what the run has learned."""
+    from zoo.analysis.selection import check_output, check_place
     from zoo.serving.places import check_model, open_data_of
 
+    check_place(out)
     check_model(folder, "align")
     info = open_data_of(folder, data)
+    table = _open_if_there(info, source, stacks)
+    if table is not None:
+        check_output(out, table)
+    elif out.suffix.lower() != ".star":
+        raise typer.BadParameter(f"{out}: poses are written as .star, not {out.suffix or 'without a suffix'}")
     # Not before: they import Keras.
     from zoo.analysis.columns import write_columns
     from zoo.analysis.rows import pixel_size_note, rows_of
@@ -301,7 +310,21 @@ def align(
     _note(info.contrast_note())
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)
-    print(write_columns(info, out, pose_columns(found)))
+    print(write_columns(info, out, pose_columns(found), table))
+
+
+def _open_if_there(info, source, stacks):
+    """The file behind a data set; None, told before hours of work, where nobody said where it went."""
+    from zoo.analysis.selection import open_source
+    from zoo.errors import ZooError
+
+    try:
+        return open_source(info, source, stacks)
+    except ZooError as error:
+        if source or stacks:
+            raise
+        _note(f"only poses will be written, without the columns of the packed file: {error}")
+        return None
 
 
 def _note(text: str) -> None:

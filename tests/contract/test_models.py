@@ -257,5 +257,11 @@ def test_a_finished_run_is_exported_and_asked(entry, train, records, tmp_path):
         assert done.exit_code == 0, done.output
         text = out.read_text()
         assert text.count(".mrc") >= info.count and "rlnAngleRot" in text
+        for more in (["--source", str(tmp_path / "gone.star")], ["--stacks", str(tmp_path / "gone")]):
+            done = CliRunner().invoke(infer.app, [*words[:-1], str(tmp_path / "late.star"), *more])
+            assert done.exit_code and str(tmp_path / "gone") in str(done.exception)
+        done = CliRunner().invoke(infer.app, [*words[:-1], str(info.source["path"])])
+        assert "is the file that the particles come from" in str(done.exception)
+        assert not (tmp_path / "late.star").exists()
     if entry.learns == "epochs":
         assert (run.path / "results" / "particles.star").is_file()

@@ -11,15 +11,16 @@ from zoo.data.kinds import kind_of
 from zoo.errors import ZooError
 
 
-def write_columns(info, path: str | Path, columns: Mapping[str, np.ndarray]) -> str:
+def write_columns(info, path: str | Path, columns: Mapping[str, np.ndarray], table=None) -> str:
     """Write the packed file with ``columns`` (values in record order) to ``path``; a line about it.
 
     Rows keep their order in that file. Of subtomograms a second file has the columns of RELION 5. Where the
-    packed file is gone or has changed, the columns are written without its own, and the line says so.
+    packed file is gone or has changed, the columns are written without its own, and the line says so;
+    ``table`` is that file where it is open already.
     """
     path = Path(path)
     try:
-        count = kind_of(info).write_columns(info, path, columns)
+        count = kind_of(info).write_columns(info, path, columns, table)
     except ZooError as error:
         _write_bare(path, info.load_table(), columns)
         return f"{path}: poses without image names ({error})"

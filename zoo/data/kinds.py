@@ -78,15 +78,14 @@ class Kind:
         """The function that reads files of this kind into a table; ZooError, with ``where``, for none."""
         return self._reader(where)
 
-    def write_columns(
-        self, info, path: str | Path, columns: Mapping[str, Any], source: str | Path | None = None
-    ) -> int:
+    def write_columns(self, info, path: str | Path, columns: Mapping[str, Any], table=None) -> int:
         """Write the rows that were packed, in the order of their file, with more ``columns`` (n,) by record.
 
         The file has every column of the source; of subtomograms ``PATH_relion5.star`` has RELION 5's beside
-        it. Returns the number of rows. Raises ZooError as `read_source` does.
+        it. ``table`` is the source where it is open already (`zoo.data.reopen.reopen_source`). Returns the
+        number of rows. Raises ZooError as `read_source` does.
         """
-        table = self.read_source(info, source)
+        table = self.read_source(info) if table is None else table
         order = np.argsort(rows := info.load_table()["source_row"])
         for name, values in columns.items():
             if len(values) != info.count:
