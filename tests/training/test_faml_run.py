@@ -73,6 +73,10 @@ def test_results_are_maps_curves_and_poses(run, records):
         assert voxel == pytest.approx(info.voxel_size_angstrom, rel=1e-5)
     assert len((results / "fsc.csv").read_text().splitlines()) == 6
     assert (results / "fsc.png").stat().st_size > 1000
+    with open(results / "measures.csv", newline="") as file:
+        measures = {row["map"]: row for row in csv.DictReader(file)}
+    assert all(float(row["snr"]) > 0 and float(row["snr_pairs"]) >= 1 for row in measures.values())
+    assert measures and set(measures) <= {"class_1", "class_2"}
     assert "open class_2.mrc" in (results / "averages.cxc").read_text()
     table = read_subtomograms(results / "particles.star")
     np.testing.assert_array_equal(np.sort(table.uid), np.sort(info.load_table()["uid"]))

@@ -16,8 +16,8 @@ from zoo.models.outcome import Results
 
 
 def write_results(results: Results, info, folder: str | Path) -> list[str]:
-    """Write ``folder``: NAME.mrc and its half maps, fsc.csv and .png, averages.cxc, particles.star (and with
-    the columns of RELION 5), and of simulated data truth.csv.
+    """Write ``folder``: NAME.mrc and its half maps, fsc.csv and .png, measures.csv, averages.cxc,
+    particles.star (with the columns of RELION 5 too), and of simulated data truth.csv.
 
     ``info`` is the DatasetInfo of the records that the columns belong to. particles.star has the columns of
     the file that was packed besides those of ``results``. Returns what a person should be told, a line each.
@@ -32,6 +32,8 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     if paths:
         with whole_file(folder / "averages.cxc", "w") as file:
             file.write(chimerax_script(paths))
+    if results.measures:
+        write_measures(results.measures, folder / "measures.csv")
     if results.columns:
         lines.append(write_columns(info, folder / "particles.star", results.columns))
     lines += [f"{folder}: {line}" for line in results.lines]
@@ -47,9 +49,7 @@ def _compare(results: Results, info, voxel_size_angstrom: float, folder: Path) -
     maps = np.stack(list(results.maps.values()))
     labels, source = info.load_table()["label"], info.source.get("path")
     try:
-        truth = compare_classes(
-            maps, results.classes, labels, source, voxel_size_angstrom, results.mirrored
-        )
+        truth = compare_classes(maps, results.classes, labels, source, voxel_size_angstrom, results.mirrored)
     except ZooError as error:
         return [f"{folder}: not compared with the truth ({error})"]
     if not truth:
@@ -84,6 +84,16 @@ def _write_maps(results: Results, voxel_size_angstrom: float, folder: Path) -> l
         for half, volume in enumerate(halves, start=1):
             write_volume(folder / f"{name}_half{half}.mrc", volume, voxel_size_angstrom)
     return paths
+
+
+def write_measures(measures: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """A row for each map, a column for each measure; nothing where a map has no such measure."""
+    names = list(dict.fromkeys(name for each in measures.values() for name in each))
+    with whole_file(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["map", *names])
+        for map_name, each in measures.items():
+            writer.writerow([map_name, *(f"{each[name]:.6g}" if name in each else "" for name in names)])
 
 
 def write_fsc(

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from zoo.errors import ZooError
 from zoo.models.faml.config import fold_of
 from zoo.models.faml.model import Faml, FastAlignment
+from zoo.ops.matching.half_space import HalfBall
 from zoo.ops.matching.view_coverage import seen_before
 
 BOX, COUNT = 16, 12
@@ -423,3 +424,42 @@ def test_half_sets_of_the_file_are_kept(truth):
     only = {name: np.array(value) for name, value in model.start_step(first).items()}
     np.testing.assert_allclose(only["weights"][0], sums["weights"][0], rtol=1e-5)
     assert not only["weights"][1].any() and sums["weights"][1].any()
+
+
+def test_results_tell_the_snr_of_each_class_and_a_symmetry_that_is_asked_for(truth):
+    """White noise of 0.3 in what the wedge measures: the ratio is known of each class."""
+    model = started(Faml, truth, measure_symmetry="C2")
+    noise = np.random.default_rng(5).normal(0, 0.3, truth.batch["volume"].shape[:4])
+    noise = np.fft.fftn(noise, axes=(1, 2, 3)) * np.fft.ifftshift(truth.batch["wedge"][0])
+    noise = np.fft.ifftn(noise, axes=(1, 2, 3)).real.astype("float32")[..., None]
+    noisy = {**truth.batch, "volume": truth.batch["volume"] + noise}
+    found = model.results(
+        [noisy], lambda verb, batch: {k: np.array(v) for k, v in model.align(batch).items()}
+    )
+    ball = HalfBall(BOX, BOX // 2 - 1)
+    for label, name in enumerate(("class_1", "class_2")):
+        re, im = (np.array(part)[0] for part in ball.of_maps(beads(label, np.eye(3), np.zeros(3))[None]))
+        expected = (re**2 + im**2).mean() / (0.3**2 + 0.05**2)
+        measures = found.measures[name]
+        assert measures["snr"] == pytest.approx(expected, rel=0.35)  # poses are not exact
+        members = (found.classes == label).sum()
+        assert measures["snr_pairs"] == members * (members - 1) / 2 and measures["snr_error"] > 0
+        assert measures["symmetry_fold"] == 2 and -1 <= measures["symmetry"] < 1
+        assert np.linalg.norm([measures[f"axis_{x}"] for x in "xyz"]) == pytest.approx(1)
+        assert any(f"class {label + 1}: SNR {measures['snr']:.3g}" in line for line in found.lines)
+    assert sum("2-fold symmetry" in line for line in found.lines) == 2
+
+
+def test_a_symmetry_that_was_imposed_is_said_to_be(truth):
+    model = started(Faml, truth, references=False, symmetry="C3")
+    found = model.results(
+        [truth.batch], lambda verb, batch: {k: np.array(v) for k, v in model.align(batch).items()}
+    )
+    assert found.measures["class_1"]["symmetry"] > 0.95
+    assert any("where it was imposed" in line for line in found.lines)
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "D2", "7"])
+def test_what_is_no_symmetry_to_measure_is_refused(symmetry):
+    with pytest.raises(ZooError, match="measure_symmetry"):
+        Faml(**SETTINGS, measure_symmetry=symmetry)

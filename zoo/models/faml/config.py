@@ -51,6 +51,9 @@ class FamlConfig(Config):
     )
     step_deg: float = setting(13.0, "between rotations of the search", unit="degrees", least=2, most=40)
     symmetry: str = setting("C1", "of the particle: C1, C2, ... (turns about z)")
+    measure_symmetry: str = setting(
+        "", "C2, C3, ...: score of this symmetry in the results, about the axis of each average that has most"
+    )
     mask: str = setting("", "MRC file of values from 0 to 1 that every average is multiplied with")
     references: str = setting("", "MRC files to start from, one for each class, with commas between them")
     start: str = setting(
@@ -98,6 +101,8 @@ class FamlConfig(Config):
         if self.shift > box / 2:
             raise ZooError(f"max_shift_voxels={self.shift}: expected 0 to {box // 2} for a box of {box}")
         fold_of(self.symmetry)
+        if self.measure_symmetry and fold_of(self.measure_symmetry, "measure_symmetry") < 2:
+            raise ZooError("measure_symmetry=C1: every map has it; expected C2, C3, ...")
         if self.range_deg and self.start != "poses":
             raise ZooError(f"range_deg={self.range_deg:g} is about given poses; add start=poses")
         if self.start == "poses" and self.references:
@@ -123,11 +128,11 @@ def is_lost(share: float, classes: int) -> bool:
     return share < 0.1 / classes
 
 
-def fold_of(symmetry: str) -> int:
+def fold_of(symmetry: str, name: str = "symmetry") -> int:
     """``C7`` → 7; raises ZooError for anything but a cyclic group."""
     text = str(symmetry).strip().upper()
     if not (text.startswith("C") and text[1:].isdecimal() and 1 <= int(text[1:]) <= _LARGEST_FOLD):
-        raise ZooError(f"symmetry={symmetry}: expected C1, C2, ... C{_LARGEST_FOLD} (turns about z)")
+        raise ZooError(f"{name}={symmetry}: expected C1, C2, ... C{_LARGEST_FOLD} (turns about z)")
     return int(text[1:])
 
 
