@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools import map_verbs
 from zoo_tools._run import make_app, run
 
-app = make_app("Encode particles with a trained run, cluster them, write maps, and select particles.")
+app = make_app("Encode particles with a trained run, cluster them, write maps, select particles; judge maps.")
 
 Run = Annotated[
     Path,
@@ -325,6 +326,10 @@ def _open_if_there(info, source, stacks):
             raise
         _note(f"only poses will be written, without the columns of the packed file: {error}")
         return None
+
+
+app.command()(map_verbs.fit)
+app.command()(map_verbs.symmetry)
 
 
 def _note(text: str) -> None:

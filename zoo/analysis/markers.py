@@ -2,3 +2,4 @@
 
 CLUSTERS = "clusters.npz"
 SERIES = "series.json"
+FIT = "fit.json"

@@ -31,13 +31,18 @@ class Alignment:
 
 
 def align_maps(
-    moving: np.ndarray, reference: np.ndarray, allow_mirror: bool = True, candidates: int = 12
+    moving: np.ndarray,
+    reference: np.ndarray,
+    allow_mirror: bool = True,
+    candidates: int = 12,
+    coarse_radius: int = _COARSE_RADIUS,
 ) -> Alignment:
     """Lay `moving` over `reference` (both (box, box, box)): global search, then refinement.
 
-    Search: even rotations 14.5 degrees apart (4,900 per hand) on the lowest 5 Fourier shells, the best shift
-    of each by FFT cross-correlation. The best `candidates` are refined (Nelder-Mead on rotation vector and
-    shift) with shells added up to a third of the box; the hand is the one that correlates better then.
+    Search: even rotations 14.5 degrees apart (4,900 per hand) on the lowest `coarse_radius` shells (5 suit a
+    particle that fills its box; a smaller one needs more), the best shift of each by FFT cross-correlation.
+    The best `candidates` are refined (Nelder-Mead on rotation vector and shift) with shells added up to a
+    third of the box; the hand is the one that correlates better then.
     Maps must lie near the middle of their boxes.
     Raises ZooError if the maps are not finite cubes of one box, or one of them is constant.
     """
@@ -49,7 +54,7 @@ def align_maps(
     box = reference.shape[0]
     if box < 8:
         raise ZooError(f"cannot align maps of {box} voxels: expected a box of at least 8")
-    coarse_radius = min(_COARSE_RADIUS, box // 2 - 1)
+    coarse_radius = min(coarse_radius, box // 2 - 1)
     hands = {1: moving, -1: mirror(moving)} if allow_mirror else {1: moving}
     transforms = {hand: padded_transform(volume) for hand, volume in hands.items()}
     target = centred_transform(reference)

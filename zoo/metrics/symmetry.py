@@ -100,6 +100,19 @@ def check_fold(fold: int) -> None:
         raise ZooError(f"{fold}-fold symmetry: expected 2 to {LARGEST_FOLD}")
 
 
+def parse_axis(text: str) -> np.ndarray:
+    """``x``, ``y``, ``z`` or ``0,0.5,1`` → a unit vector xyz; raises ZooError for anything else."""
+    if text in ("x", "y", "z"):
+        return np.eye(3)["xyz".index(text)]
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3:
+        raise ZooError(f"axis {text!r}: expected x, y, z, or three numbers with commas between them")
+    return _unit(numbers)
+
+
 def _refined(shells, transform, fold, turns, direction, centre):
     """(score, direction, centre) at the best axis near the given one."""
     basis = np.linalg.svd(direction[None])[2][1:]  # two vectors normal to the axis

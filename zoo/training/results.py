@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.columns import write_columns
+from zoo.analysis.curves import write_fsc
 from zoo.errors import ZooError
-from zoo.files import whole_file, whole_path
+from zoo.files import whole_file
 from zoo.metrics.clustering import clustering_scores
 from zoo.models.outcome import Results
 
@@ -94,28 +95,3 @@ def write_measures(measures: Mapping[str, Mapping[str, float]], path: Path) -> N
         writer.writerow(["map", *names])
         for map_name, each in measures.items():
             writer.writerow([map_name, *(f"{each[name]:.6g}" if name in each else "" for name in names)])
-
-
-def write_fsc(
-    curves: Mapping[str, np.ndarray], edge_angstrom: float, folder: Path, words: str = "FSC of the half sets"
-) -> None:
-    """FSC curves (s,) from shell 0 on, of a box of ``edge_angstrom``: fsc.csv, and fsc.png with ``words``."""
-    from matplotlib.figure import Figure
-
-    names, values = list(curves), np.stack(list(curves.values()))[:, 1:]
-    shells = np.arange(1, values.shape[1] + 1)
-    frequency = shells / edge_angstrom
-    with whole_file(folder / "fsc.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["shell", "frequency_per_angstrom", *names])
-        for shell, where, row in zip(shells, frequency, values.T, strict=True):
-            writer.writerow([shell, f"{where:.6g}", *(f"{value:.6g}" for value in row)])
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    for name, curve in zip(names, values, strict=True):
-        axes.plot(frequency, curve, label=name.replace("_", " "))
-    axes.axhline(0.143, color="grey", linewidth=0.8)
-    axes.set(xlabel="spatial frequency (1/Å)", ylabel=words, ylim=(-0.1, 1.02))
-    axes.legend()
-    with whole_path(folder / "fsc.png") as partial:
-        figure.savefig(partial, format="png", dpi=150)

@@ -47,12 +47,21 @@ class MrcHeader:
     space_group: int
     voxel_size_xyz_angstrom: tuple[float, float, float]
     origin_xyz_angstrom: tuple[float, float, float]
+    start_xyz_voxels: tuple[int, int, int]
     compressed: bool
 
     @property
     def pixel_size_angstrom(self) -> float:
         """Pixel size along x in Å, 0.0 where the header does not say."""
         return self.voxel_size_xyz_angstrom[0]
+
+    @property
+    def corner_xyz_angstrom(self) -> tuple[float, float, float]:
+        """Where the middle of the first voxel lies: ORIGIN, or where that is 0, NXSTART … (as ChimeraX)."""
+        if any(self.origin_xyz_angstrom):
+            return self.origin_xyz_angstrom
+        x, y, z = (s * v for s, v in zip(self.start_xyz_voxels, self.voxel_size_xyz_angstrom, strict=True))
+        return x, y, z
 
     @property
     def section_bytes(self) -> int:
@@ -83,6 +92,10 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
     if sorted(axes) != [1, 2, 3]:
         axes = (1, 2, 3)  # old programs leave them zero
     origin = [float(header["origin"][axis]) for axis in "xyz"]
+    if not all(math.isfinite(value) for value in origin):
+        origin = [0.0, 0.0, 0.0]
+    # NXSTART counts columns, whichever axis they are
+    starts = dict(zip(axes, (int(header[name]) for name in ("nxstart", "nystart", "nzstart")), strict=True))
     result = MrcHeader(
         path=path,
         shape=(int(header["nz"]), int(header["ny"]), int(header["nx"])),
@@ -92,6 +105,7 @@ def read_header(path: str | os.PathLike) -> MrcHeader:
         space_group=int(header["ispg"]),
         voxel_size_xyz_angstrom=_voxel_size(header),
         origin_xyz_angstrom=(origin[0], origin[1], origin[2]),
+        start_xyz_voxels=(starts[1], starts[2], starts[3]),
         compressed=compressed,
     )
     if not compressed:

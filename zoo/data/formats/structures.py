@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import whole_path
 from zoo.input_files import existing_file
+
+_PDB_ATOMS = 99_999
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,62 @@ def read_structure(
     for. Chains copied by an assembly get names of their own. Raises ZooError for a file without
     atoms, an unknown assembly or a damaged file.
     """
-    import gemmi
-
     path = existing_file(path)
-    try:
-        structure = gemmi.read_structure(path)
-    except Exception as error:  # gemmi raises RuntimeError and ValueError, for damaged gzip OSError too
-        raise ZooError(f"{path}: not a readable PDB or mmCIF file: {error}") from error
+    structure = _gemmi_structure(path)
     try:
         return _read_model(path, structure, assembly, hydrogens, waters)
     except UnicodeDecodeError as error:
         raise ZooError(f"{path}: damaged: the name of a chain or atom is no UTF-8 text") from error
+
+
+def write_moved_structure(
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    rotation: np.ndarray,
+    translation_angstrom: np.ndarray,
+    assembly: str | None = None,
+) -> str:
+    """Write the first model of ``source``, hydrogens and waters too, at rotation @ x + translation_angstrom.
+
+    Rotation (3, 3), translation (3,); anisotropic displacements turn as well. What was true of the old
+    place only (unit cell, symmetry, assemblies, remarks) is not written. ``path`` ends in .pdb or .cif; what
+    PDB files do not hold (chains of longer names, more than 99,999 atoms) is written as .cif instead.
+    Returns the path. Raises ZooError as ``read_structure``.
+    """
+    import gemmi
+
+    path, source = os.fspath(path), existing_file(source)
+    structure = _gemmi_structure(source)
+    structure.setup_entities()
+    model = structure[0] if assembly is None else _assembly(source, structure, str(assembly))
+    model = model.clone()
+    shift = gemmi.Vec3(*np.asarray(translation_angstrom, float).tolist())
+    model.transform_pos_and_adp(gemmi.Transform(gemmi.Mat33(np.asarray(rotation, float).tolist()), shift))
+    moved = gemmi.Structure()
+    moved.name = os.path.splitext(os.path.basename(path))[0]
+    moved.cell, moved.spacegroup_hm = gemmi.UnitCell(), "P 1"
+    moved.add_model(model)
+    moved.setup_entities()
+    moved.assign_serial_numbers()
+    if path.endswith(".pdb") and (
+        model.count_atom_sites() > _PDB_ATOMS or max(len(chain.name) for chain in model) > 1
+    ):
+        path = path.removesuffix(".pdb") + ".cif"
+    with whole_path(path) as temporary:
+        if path.endswith(".pdb"):
+            moved.write_pdb(os.fspath(temporary))
+        else:
+            moved.make_mmcif_document().write_file(os.fspath(temporary))
+    return path
+
+
+def _gemmi_structure(path: str):
+    import gemmi
+
+    try:
+        return gemmi.read_structure(path)
+    except Exception as error:  # gemmi raises RuntimeError and ValueError, for damaged gzip OSError too
+        raise ZooError(f"{path}: not a readable PDB or mmCIF file: {error}") from error
 
 
 def _read_model(path: str, structure, assembly: str | None, hydrogens: bool, waters: bool) -> Atoms:
