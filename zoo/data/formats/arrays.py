@@ -33,7 +33,7 @@ class ArrayReader:
         self.voxel_labels = None if voxel_labels is None else self._labels(voxel_labels)
         self.stores_masks = self.wedges is not None
         self.headers = {
-            stack: VolumeFile(path, volumes.shape[1:], 0.0, False)
+            stack: VolumeFile(path, volumes.shape[1:], 0.0)
             for stack, path in enumerate(table.stack_paths)
         }
 

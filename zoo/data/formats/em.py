@@ -35,6 +35,14 @@ def em_shape(path: str | os.PathLike) -> tuple[int, int, int]:
     return _parse(path, _read(path, _HEADER_BYTES))[0]
 
 
+def em_layout(path: str | os.PathLike) -> tuple[tuple[int, int, int], np.dtype, int, bool]:
+    """(z, y, x), sample type, byte where the samples begin, and whether the file is compressed."""
+    path = existing_file(path)
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return *_parse(path, _read(path, _HEADER_BYTES)), _HEADER_BYTES, compressed
+
+
 def _read(path: str, size: int) -> bytes:
     with open(path, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"

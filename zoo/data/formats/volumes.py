@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.formats.em import em_shape
 from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
+from zoo.data.formats.mapped_volumes import MappedVolumes
 from zoo.data.formats.mrc import read_header, read_volume, require_cubic
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
@@ -22,23 +23,21 @@ _CACHED_WEIGHTS = 8
 
 @dataclasses.dataclass(frozen=True)
 class VolumeFile:
-    """Path, (z, y, x) and voxel size (0: not stated) of a volume; ``mapped``: it can be read in parts."""
+    """Path, (z, y, x) and voxel size (0: not stated) of a volume."""
 
     path: str
     shape: tuple[int, int, int]
     voxel_size_angstrom: float
-    mapped: bool
 
 
 def volume_file(path: str) -> VolumeFile:
     """What the header of an MRC or EM volume says."""
     if path.lower().endswith((".em", ".em.gz")):
-        return VolumeFile(path, em_shape(path), 0.0, False)
+        return VolumeFile(path, em_shape(path), 0.0)
     header = read_header(path)
     require_cubic(header)
     z, y, x = (header.shape[-1 - header.axes.index(axis)] for axis in (3, 2, 1))
-    mapped = not header.compressed and header.axes == (1, 2, 3)
-    return VolumeFile(path, (z, y, x), header.pixel_size_angstrom, mapped)
+    return VolumeFile(path, (z, y, x), header.pixel_size_angstrom)
 
 
 class VolumeReader:
@@ -58,7 +57,7 @@ class VolumeReader:
         self.box = self._common_box(box)
         # of the whole table: a part of it stores its wedges in the same form
         self.stores_masks = bool((table.wedge_index >= 0).any())
-        self._maps: dict[int, np.ndarray] = {}
+        self._tomograms = MappedVolumes()
         if not clip:
             self._check_bounds()
 
@@ -120,7 +119,7 @@ class VolumeReader:
 
     def close(self) -> None:
         """Let go of the tomograms; they are opened again when needed."""
-        self._maps.clear()
+        self._tomograms.close()
 
     def where(self, index: int) -> str:
         """ "file: row N" of a subtomogram."""
@@ -131,7 +130,7 @@ class VolumeReader:
         table = copy.copy(self.table)
         if table.source is not None:  # the blocks are only for writing back, and may be large
             table.source = dataclasses.replace(table.source, blocks={}, place_offset_angstrom=None)
-        return {**self.__dict__, "table": table, "_maps": {}, "_known": None}
+        return {**self.__dict__, "table": table, "_known": None}
 
     def _name(self, index: int) -> str:
         return self.table.select([index]).image_names()[0]
@@ -153,13 +152,13 @@ class VolumeReader:
         stack = int(self.table.stack_index[index])
         if not cut:
             return read_volume(self.headers[stack].path)[0]
-        tomogram = self._tomogram(stack)
+        file = self.headers[stack]
         low = self._corner(index)
         inside = tuple(
             slice(max(start, 0), min(start + self.box, size))
-            for start, size in zip(low, tomogram.shape, strict=True)
+            for start, size in zip(low, file.shape, strict=True)
         )
-        data = np.asarray(tomogram[inside], dtype=np.float32)
+        data = self._tomograms.part(file.path, (inside[0], inside[1], inside[2]))
         if data.shape == (self.box,) * 3:
             return data
         volume = np.full((self.box,) * 3, data.mean(), dtype=np.float32)
@@ -171,18 +170,6 @@ class VolumeReader:
         """First voxel (z, y, x) of a box: its voxel box // 2 is the rounded coordinate."""
         centre = [getattr(self.table, name)[index] for name in COORDINATE_COLUMNS]
         return [round(float(place)) - self.box // 2 for place in centre[::-1]]
-
-    def _tomogram(self, stack: int) -> np.ndarray:
-        if stack not in self._maps:
-            file = self.headers[stack]
-            if file.mapped:
-                header = read_header(file.path)
-                self._maps[stack] = np.memmap(
-                    file.path, dtype=header.dtype, mode="r", offset=header.data_offset, shape=header.shape
-                )
-            else:
-                self._maps[stack] = read_volume(file.path)[0]
-        return self._maps[stack]
 
     def _open(self, stack: int) -> VolumeFile:
         path = self.table.stack_paths[stack]
