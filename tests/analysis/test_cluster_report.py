@@ -175,6 +175,48 @@ def test_series_of_clusters_and_paths(written, latents, tmp_path):
     np.testing.assert_allclose(listed["latents"]["cluster_00_path"], series["cluster_00_path"])
 
 
+@pytest.mark.parametrize("kind", ["latents", pytest.param("clusters", marks=pytest.mark.slow)])
+def test_maps_do_not_stay_in_memory(tmp_path, measured_python, kind):
+    """A hundred more of 64 voxels are 105 MB: 1,000 of 128 would be 8.4 GB."""
+    code = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from zoo.analysis.cluster import ClusterSettings, cluster_latents
+        from zoo.analysis.cluster_report import write_report
+        from zoo.analysis.latent import Latents
+        from zoo.analysis.map_folder import choose_series, write_series
+
+        class Model:
+            name, box, voxel_size_angstrom, latent_size = "blobs", 64, 4.0, 2
+
+            def density(self, z):
+                axis = np.arange(64, dtype=np.float32) - 32
+                blob = np.exp(-(axis**2) / 50)
+                one = blob[:, None, None] * blob[:, None] * blob
+                return np.stack([one * np.float32(2 + each[0]) for each in z])
+
+        folder, count, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+        z = np.random.default_rng(0).uniform(0, 1, (2 * count, 2)).astype(np.float32)
+        if kind == "latents":
+            series = {"map": z[:count], "path": z[count:]}
+            assert len(write_series(folder, Model(), series)) == 2 * count
+        else:
+            n = len(z)
+            rows = np.arange(n)
+            latents = Latents(z, z, rows.astype(np.uint64), rows, np.full(n, -1), "", "")
+            found = cluster_latents(z, latents.label, ClusterSettings("kmeans", 2))
+            write_report(folder, Model(), latents, found, None, path_length=count)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """
+    peaks = []
+    for count in (20, 70):
+        (tmp_path / str(count)).mkdir()
+        peaks.append(float(measured_python(code, tmp_path / str(count), count, kind)))
+    assert len(list((tmp_path / "70").rglob("*.mrc"))) >= 140
+    assert peaks[1] - peaks[0] < 45, peaks
+
+
 def test_series_of_a_latents_file(latents, tmp_path):
     latents.save(tmp_path / "z.npz")
     series = choose_series(BlobModel(), tmp_path / "z.npz")

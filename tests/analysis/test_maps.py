@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from zoo.analysis import maps
+from zoo.data.formats.mrc import write_volume
 from zoo.errors import ZooError
 
 
@@ -45,16 +46,37 @@ def test_maps_are_made_in_small_batches():
         sizes.append(len(z))
         return z[:, :1, None, None] * np.ones((1, 5, 5, 5), np.float32)
 
-    found = maps.latent_maps(density, np.arange(18).reshape(9, 2), batch_size=4)
-    np.testing.assert_array_equal(found[:, 0, 0, 0], np.arange(0, 18, 2))
-    assert sizes == [4, 4, 1] and found.dtype == np.float32
+    found = []
+    for volume in maps.latent_maps(density, np.arange(18).reshape(9, 2), batch_size=4):
+        found.append(volume[0, 0, 0])
+        assert sum(sizes) < len(found) + 4  # none before it is needed
+        assert volume.dtype == np.float32 and volume.shape == (5, 5, 5)
+    np.testing.assert_array_equal(found, np.arange(0, 18, 2))
+    assert sizes == [4, 4, 1]
 
 
 def test_a_map_that_is_not_finite_is_told():
     with pytest.raises(ZooError, match="map of latent 1 is not finite"):
-        maps.latent_maps(lambda z: z[:, :, None, None] * np.ones((1, 1, 2, 2)), np.array([[1.0], [np.nan]]))
+        list(
+            maps.latent_maps(
+                lambda z: z[:, :, None, None] * np.ones((1, 1, 2, 2)), np.array([[1.0], [np.nan]])
+            )
+        )
     with pytest.raises(ZooError, match="expected"):
-        maps.latent_maps(lambda z: z, np.zeros((0, 3)))
+        list(maps.latent_maps(lambda z: z, np.zeros((0, 3))))
+
+
+def test_a_sample_is_everything_of_few_maps_and_evenly_some_of_many():
+    few = maps.ValueSample(2, most=200)
+    for offset in (0, 1000):
+        few.add(np.arange(64).reshape(4, 4, 4) + offset)
+    np.testing.assert_array_equal(few.values, [*range(64), *range(1000, 1064)])
+    many = maps.ValueSample(50, most=1000)
+    for _ in range(50):
+        many.add(np.arange(512).reshape(8, 8, 8))
+    assert 850 < len(many.values) <= 1000
+    assert (np.bincount(many.values.astype(int) % 8, minlength=8) > 100).all()  # every column of a row
+    assert maps.contour_level(many.values) == pytest.approx(maps.contour_level(np.arange(512)), rel=0.05)
 
 
 def test_series_has_voxel_size_and_a_script_that_finds_it(tmp_path):
@@ -80,9 +102,9 @@ def test_script_of_one_map_opens_it_alone(tmp_path):
 
 
 def test_overlay_script_names_maps_relative_to_itself(tmp_path):
-    paths = [
-        maps.write_map_series(ball(6)[None], tmp_path / f"c{i}", 1.0, names=["map.mrc"])[0] for i in (0, 1)
-    ]
+    paths = [tmp_path / f"c{i}" / "map.mrc" for i in (0, 1)]
+    for path in paths:
+        write_volume(path, ball(6), 1.0)
     maps.write_overlay_script(tmp_path / "maps.cxc", paths, 0.25)
     lines = (tmp_path / "maps.cxc").read_text().splitlines()
     opened = [line.split()[1] for line in lines if line.startswith("open ")]

@@ -55,7 +55,7 @@ def compare_classes(
         return []
     truths = None
     if folder is not None:
-        names, truths = read_truths(folder, maps.shape[-1], voxel_size_angstrom)
+        names, truths = read_truths(folder, maps[0].shape[-1], voxel_size_angstrom)
     found = []
     for k, volume in enumerate(maps):
         label = None if scores is None else scores.label_of.get(k)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.cluster import Clustering
-from zoo.analysis.figures import save_scatter, save_slices
+from zoo.analysis.figures import central_planes, save_planes, save_scatter
 from zoo.analysis.latent import Latents
 from zoo.analysis.maps import (
+    ValueSample,
     cluster_colour,
     contour_level,
     latent_maps,
@@ -27,6 +28,7 @@ from zoo.analysis.markers import CLUSTERS
 from zoo.analysis.paths import cluster_centres, pca_path
 from zoo.analysis.selection import latent_columns, selection_suffix, write_selection
 from zoo.analysis.truth import TruthMatch, match_truth
+from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.errors import ZooError
 
 
@@ -142,7 +144,7 @@ def write_report(
             # With labels the truth is known: no need to try the others.
             wanted = f"class_{summary.label}.mrc"
             candidates = [names.index(wanted)] if wanted in names else None
-            centre = centres[summary.cluster]
+            centre, _ = read_volume(centres[summary.cluster])
             summary.truth = match_truth(centre, true_maps, names, model.voxel_size_angstrom, candidates)
     unassigned = int(np.sum(clustering.cluster < 0))
     report = ClusterReport(summaries, unassigned, clustering.scores, asdict(clustering.settings))
@@ -182,22 +184,28 @@ def _home(folder: Path, cluster: int) -> Path:
     return home
 
 
-def _write_maps(folder, model, latents, clustering, path_length) -> np.ndarray:
-    """Write each cluster's map and path; one contour level for all. Returns the maps (k, n, n, n)."""
+def _write_maps(folder, model, latents, clustering, path_length) -> list[Path]:
+    """Write each cluster's map and path; one contour level for all. Returns the files of the first."""
     voxel = model.voxel_size_angstrom
-    centres = latent_maps(model.density, cluster_centres(latents.z_mean, clustering.cluster))
-    level = contour_level(centres)
-    paths = []
-    for cluster, volume in enumerate(centres):
+    centres = cluster_centres(latents.z_mean, clustering.cluster)
+    sample, planes, paths = ValueSample(len(centres)), [], []
+    for cluster, volume in enumerate(latent_maps(model.density, centres)):
+        paths.append(_home(folder, cluster) / "map.mrc")
+        write_volume(paths[-1], volume, voxel)
+        sample.add(volume)
+        planes.append(central_planes(volume))
+    values = sample.values
+    level = contour_level(values)
+    for cluster in range(len(centres)):
         home = _home(folder, cluster)
-        paths += write_map_series(volume[None], home, voxel, names=["map.mrc"])
         latent_path = pca_path(latents.z_mean[clustering.members(cluster)], path_length)
-        series = write_map_series(latent_maps(model.density, latent_path), home, voxel, stem="path")
+        maps = latent_maps(model.density, latent_path)
+        series = write_map_series(maps, home, voxel, stem="path", count=len(latent_path))
         write_series_script(home / "path.cxc", series, level, cluster_colour(cluster))
     write_overlay_script(folder / "maps.cxc", paths, level)
     titles = [f"cluster {cluster}" for cluster in range(len(centres))]
-    save_slices(folder / "slices.png", centres, titles, level)
-    return centres
+    save_planes(folder / "slices.png", planes, values, titles, level)
+    return paths
 
 
 def _write_csv(path, latents: Latents, clustering: Clustering) -> None:

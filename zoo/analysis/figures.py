@@ -48,12 +48,21 @@ def save_slices(path, maps, titles=None, level: float | None = None) -> None:
     All maps share one grey scale; `level` draws the contour that the ChimeraX scripts use.
     """
     maps = np.asarray(maps)
-    low, high = np.percentile(maps, [0.5, 99.9])
-    figure = _new_figure(6.3, 2.1 * len(maps) + 0.3)
-    axes = figure.subplots(len(maps), 3, squeeze=False)
-    for row, volume in enumerate(maps):
-        for column, name in enumerate("zyx"):
-            plane = volume.take(volume.shape[column] // 2, axis=column)
+    save_planes(path, [central_planes(volume) for volume in maps], maps, titles, level)
+
+
+def central_planes(volume) -> list[np.ndarray]:
+    """Copies of the three planes through voxel n // 2 of a map, normal to z, y and x."""
+    return [volume.take(volume.shape[axis] // 2, axis=axis) for axis in range(3)]
+
+
+def save_planes(path, planes, values, titles=None, level: float | None = None) -> None:
+    """`save_slices` of the `central_planes` of each map; `values`, all or some, set the grey scale."""
+    low, high = np.percentile(values, [0.5, 99.9])
+    figure = _new_figure(6.3, 2.1 * len(planes) + 0.3)
+    axes = figure.subplots(len(planes), 3, squeeze=False)
+    for row, three in enumerate(planes):
+        for column, (name, plane) in enumerate(zip("zyx", three, strict=True)):
             panel = axes[row, column]
             # origin lower: y grows upwards, as ChimeraX and RELION's display show it
             panel.imshow(plane, cmap="gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")

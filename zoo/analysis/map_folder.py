@@ -10,9 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.cluster_report import load_clusters
-from zoo.analysis.figures import save_slices
+from zoo.analysis.figures import central_planes, save_planes
 from zoo.analysis.latent import Latents, check_latent_size
-from zoo.analysis.maps import contour_level, latent_maps, write_map_series, write_series_script
+from zoo.analysis.maps import (
+    ValueSample,
+    contour_level,
+    latent_maps,
+    write_map_series,
+    write_series_script,
+)
 from zoo.analysis.markers import SERIES
 from zoo.analysis.paths import MOST_MAPS, cluster_centres, pca_path
 from zoo.errors import ZooError
@@ -59,19 +65,30 @@ def _cluster_series(model, clusters, path_length, component) -> dict:
 def write_series(folder, model, series: dict) -> list[Path]:
     """Write every series (see the module) into `folder`; return the paths of all maps in order.
 
-    One contour level for all series, so that they can be compared.
+    One contour level and one grey scale for all series, so that they can be compared. Maps do not stay in
+    memory: level and scale are those of all voxels of few maps, and of a sample of the voxels of many.
     """
     folder = Path(folder)
     voxel = model.voxel_size_angstrom
-    volumes = {stem: latent_maps(model.density, z) for stem, z in series.items()}
-    level = contour_level(np.concatenate(list(volumes.values())))
-    written = []
-    for stem, maps in volumes.items():
-        paths = write_map_series(maps, folder, voxel, stem=stem)
-        write_series_script(folder / f"{stem}.cxc", paths, level)
-        shown = np.unique(np.linspace(0, len(maps) - 1, _MOST_ROWS).round().astype(int))
-        save_slices(folder / f"{stem}.png", maps[shown], [paths[index].stem for index in shown], level)
-        written += paths
+    sample = ValueSample(sum(len(z) for z in series.values()))
+    paths, planes = {}, {stem: {} for stem in series}
+    for stem, z in series.items():
+        shown = set(np.linspace(0, len(z) - 1, _MOST_ROWS).round().astype(int).tolist())
+
+        def keep(index, volume, shown=shown, kept=planes[stem]):
+            if index in shown:
+                kept[index] = central_planes(volume)
+
+        seen = (lambda _, volume: sample.add(volume), keep)
+        maps = latent_maps(model.density, z)
+        paths[stem] = write_map_series(maps, folder, voxel, stem, count=len(z), seen=seen)
+    values = sample.values
+    level = contour_level(values)
+    for stem, kept in planes.items():
+        write_series_script(folder / f"{stem}.cxc", paths[stem], level)
+        titles = [paths[stem][index].stem for index in kept]
+        save_planes(folder / f"{stem}.png", list(kept.values()), values, titles, level)
+    written = [path for each in paths.values() for path in each]
     content = {
         "voxel_size_angstrom": voxel,
         "contour_level": level,

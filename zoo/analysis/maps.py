@@ -4,6 +4,7 @@ The script uses ChimeraX's `open … vseries true` and `volume`, and file names 
 (ChimeraX runs a script in the script's own folder).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +16,49 @@ from zoo.errors import ZooError
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 
 
+_MOST_VALUES = 4_000_000
+
+
 def cluster_colour(cluster: int) -> str:
     """Colour of a cluster in figures and in ChimeraX; grey for the unassigned (−1)."""
     return COLOURS[cluster % (len(COLOURS) - 1)] if cluster >= 0 else COLOURS[-1]
 
 
-def latent_maps(density, z, batch_size: int = 4) -> np.ndarray:
-    """Maps (k, n, n, n) float32 of latents z (k, d), a few at a time so that memory stays flat.
+def latent_maps(density, z, batch_size: int = 4) -> Iterator[np.ndarray]:
+    """Maps (n, n, n) float32 of latents z (k, d), one after the other: a batch of them is in memory at once.
 
     Raises ZooError if a map is not finite.
     """
     z = np.asarray(z, np.float32)
     if z.ndim != 2 or not len(z):
         raise ZooError(f"latents of shape {z.shape} given for maps, expected (k, d) with k > 0")
-    batches = np.split(z, range(batch_size, len(z), batch_size))
-    parts = [np.asarray(density(batch), np.float32) for batch in batches]
-    maps = np.concatenate(parts)
-    bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2, 3)))
-    if len(bad):
-        raise ZooError(f"the map of latent {bad[0]} is not finite; the run has diverged, use an earlier one")
-    return maps
+    for start in range(0, len(z), batch_size):
+        for number, volume in enumerate(np.asarray(density(z[start : start + batch_size]), np.float32)):
+            if not np.isfinite(volume).all():
+                raise ZooError(
+                    f"the map of latent {start + number} is not finite; the run has diverged, use an "
+                    "earlier one"
+                )
+            yield volume
+
+
+class ValueSample:
+    """Values of `count` maps that pass by one after the other: all of few, of many every so many-th voxel."""
+
+    def __init__(self, count: int, most: int = _MOST_VALUES):
+        self._count, self._most, self._parts = count, most, []
+
+    def add(self, volume: np.ndarray) -> None:
+        """Take from a map (n, n, n)."""
+        stride = -(-self._count * volume.size // self._most)
+        # odd: an even one would meet the same columns of every row; from another start in each map
+        stride += (stride + 1) % 2
+        self._parts.append(volume.ravel()[len(self._parts) % stride :: stride].copy())
+
+    @property
+    def values(self) -> np.ndarray:
+        """(m,) float32."""
+        return np.concatenate(self._parts)
 
 
 def contour_level(maps, bins: int = 512) -> float:
@@ -65,15 +89,22 @@ def contour_level(maps, bins: int = 512) -> float:
     return float(max(otsu, min(median + 3 * spread, np.percentile(values, 98))))
 
 
-def write_map_series(maps, folder, voxel_size_angstrom: float, stem: str = "map", names=None) -> list[Path]:
-    """Write maps (k, n, n, n) as ``STEM_000.mrc`` … (or `names`) into `folder`; return the paths."""
+def write_map_series(
+    maps, folder, voxel_size_angstrom: float, stem: str = "map", count: int | None = None, seen=()
+) -> list[Path]:
+    """Write maps (n, n, n), an array or `count` of any iterable, as ``STEM_000.mrc`` … into `folder`.
+
+    Each of `seen` is called with the number and the map before the next is made. Returns the paths.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    digits = max(3, len(str(len(maps) - 1)))
-    names = names or [f"{stem}_{index:0{digits}d}.mrc" for index in range(len(maps))]
-    paths = [folder / name for name in names]
-    for path, volume in zip(paths, maps, strict=True):
+    count = len(maps) if count is None else count
+    digits = max(3, len(str(count - 1)))
+    paths = [folder / f"{stem}_{index:0{digits}d}.mrc" for index in range(count)]
+    for index, (path, volume) in enumerate(zip(paths, maps, strict=True)):
         write_volume(path, volume, voxel_size_angstrom)
+        for look in seen:
+            look(index, volume)
     return paths
 
 

@@ -6,8 +6,6 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from zoo.analysis.columns import write_columns
 from zoo.analysis.curves import write_fsc
 from zoo.errors import ZooError
@@ -47,7 +45,7 @@ def _compare(results: Results, info, voxel_size_angstrom: float, folder: Path) -
 
     if results.classes is None or not results.maps:
         return []
-    maps = np.stack(list(results.maps.values()))
+    maps = list(results.maps.values())
     labels, source = info.load_table()["label"], info.source.get("path")
     try:
         truth = compare_classes(maps, results.classes, labels, source, voxel_size_angstrom, results.mirrored)

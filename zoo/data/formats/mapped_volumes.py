@@ -25,7 +25,7 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where samples begin, their type and shape (sections, rows, columns), and the order that makes it zyx."""
+    """Where samples begin, their type, shape (sections, rows, columns), and the order that makes it zyx."""
 
     dtype: np.dtype
     offset: int
