@@ -26,6 +26,7 @@ def maps(
     contrast: Annotated[str, typer.Option(help="auto (each measured), +1 (bright) or -1 (dark).")] = "auto",
     dtype: Annotated[str, typer.Option(help="float16 or float32 grey values.")] = "float16",
     seed: Annotated[int, typer.Option(help="Of the one shuffle of all maps.")] = 0,
+    shard_size_mb: Annotated[int, typer.Option(help="Largest shard in MB: as much is in memory.")] = 128,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the set in OUT.")] = False,
 ) -> None:
     """Pack density maps into OUT: centred on their mass, dense matter bright, with a standard deviation of 1.
@@ -35,23 +36,26 @@ def maps(
     import shlex
     import sys
 
+    from zoo.data.formats.stored_volumes import StoredVolumes
     from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.shards import PackSettings
     from zoo.errors import ZooError
-    from zoo.simulate.map_set import map_set
+    from zoo.simulate.map_set import each_map, map_names
 
     *paths, out = files
     if not paths:
         raise ZooError(f"zoo-pack maps {out}: expected FILE... OUT (a folder called maps is given as ./maps)")
     if contrast not in ("auto", "+1", "1", "-1"):
         raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
-    settings = PackSettings(box=box, dtype=dtype, normalisation="none", contrast=1, seed=seed)
+    settings = PackSettings(
+        box=box, dtype=dtype, normalisation="none", contrast=1, seed=seed, shard_size_mb=shard_size_mb
+    )
     settings.validate()
     sign, notes = 0 if contrast == "auto" else int(contrast), []
-    found = map_set(paths, box, voxel, resolution, sign, notes.append)
+    volumes = StoredVolumes(each_map(paths, box, voxel, resolution, sign, notes.append))
     info = pack_maps(
-        found.maps,
-        found.names,
+        volumes,
+        map_names(paths),
         out,
         settings,
         voxel_size_angstrom=voxel,

@@ -100,3 +100,30 @@ def test_zoo_pack_passes_its_word_on(files, tmp_path, monkeypatch, capsys):
         main()
     assert not ended.value.code
     assert DatasetInfo.load(tmp_path / "rec").names == ("bright",)
+
+
+@pytest.mark.slow
+def test_maps_do_not_stay_in_memory(tmp_path, measured_python):
+    """Sixty more of 96 voxels are 212 MB."""
+    code = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from zoo.data.formats.mrc import write_volume
+        from zoo_tools._run import run
+        from zoo_tools.pack_maps import app
+        folder, count = Path(sys.argv[1]), int(sys.argv[2])
+        axis = np.arange(96) - 48
+        ball = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 < 900).astype(np.float32)
+        for number in range(count):
+            write_volume(folder / f"{count}_{number}.mrc", ball, 2.0)
+        files = [str(folder / f"{count}_{number}.mrc") for number in range(count)]
+        try:
+            words = ["--box", "96", "--voxel", "2", "--shard-size-mb", "16"]
+            run(app, "zoo-pack maps", [*files, str(folder / f"out{count}"), *words])
+        except SystemExit as ended:
+            assert not ended.code
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """
+    few, many = (float(measured_python(code, tmp_path, count).split()[-1]) for count in (10, 70))
+    assert many - few < 90, (few, many)

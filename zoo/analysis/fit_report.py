@@ -84,12 +84,11 @@ def fit_structure(
 
 def format_fit(fit: Fit) -> str:
     """What a person should know of a fit."""
-    half = fit.fsc_half_angstrom
     lines = [
         f"correlation {fit.correlation:.3f} over the map, {fit.correlation_inside:.3f} inside the model "
         f"(density of the model at {fit.resolution_angstrom:.1f} Å)",
-        f"FSC 0.5 of map and model at {_angstrom(half['masked'])} in a mask of the model, "
-        f"{_angstrom(half['whole'])} without",
+        f"FSC 0.5 of map and model at {_half(fit, 'masked')} in a mask of the model, "
+        f"{_half(fit, 'whole')} without",
     ]
     both = f"{fit.mirrored_correlation:.3f} against {fit.searched_correlation:.3f}"
     if abs(fit.mirrored_correlation - fit.searched_correlation) < _SURE_OF_HAND:
@@ -102,6 +101,15 @@ def format_fit(fit: Fit) -> str:
     else:
         lines.append(f"the mirror image of the map fits less well ({both})")
     return "\n".join(lines)
+
+
+def _half(fit: Fit, name: str) -> str:
+    """Where a curve falls below 0.5, and whether it does for good: what the model lacks spoils low shells."""
+    curve, first = fit.fsc[name], fit.fsc_half_angstrom[name]
+    above = np.flatnonzero(curve[1:] >= 0.5) + 1
+    last = fit.edge_angstrom / above[-1] if above.size else np.inf
+    again = f" (above it again up to {last:.1f} Å)" if last < 0.8 * first else ""
+    return _angstrom(first) + again
 
 
 def _angstrom(value: float) -> str:

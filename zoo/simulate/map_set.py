@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -29,19 +29,36 @@ def map_set(
     sign: int = 0,
     notes: Callable[[str], None] = lambda text: None,
 ) -> ClassMaps:
-    """Densities of all files (MRC, EM; PDB, mmCIF at ``resolution_angstrom``, default: 2 voxels), one each.
+    """The densities of all files in an array; arguments and errors as of `each_map`, names by `map_names`."""
+    maps = list(each_map(paths, box, voxel_size_angstrom, resolution_angstrom, sign, notes))
+    return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(map_names(paths)))
+
+
+def map_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Names of the files without their suffix; with it, where two would be called the same."""
+    names = [os.path.basename(os.fspath(path)) for path in paths]
+    stems = [os.path.splitext(name.removesuffix(".gz"))[0] for name in names]
+    return names if len(set(stems)) < len(stems) else stems  # a.mrc and a.pdb
+
+
+def each_map(
+    paths: Sequence[str | os.PathLike],
+    box: int,
+    voxel_size_angstrom: float,
+    resolution_angstrom: float | None = None,
+    sign: int = 0,
+    notes: Callable[[str], None] = lambda text: None,
+) -> Iterator[np.ndarray]:
+    """Density (box, box, box) of each file (MRC, EM; PDB, mmCIF at ``resolution_angstrom`` or 2 voxels).
 
     Each has its centre of mass at voxel box // 2, dense matter positive (``sign`` 0: measured for each map,
-    +1 or -1: as given for maps; models are positive) and a standard deviation of 1. Names are those of the
-    files without their suffix. ``notes`` gets which maps were turned, and which have another sign than
-    measured. Raises ZooError for files that cannot be read and maps without density.
+    +1 or -1: as given for maps; models are positive) and a standard deviation of 1. ``notes`` gets which maps
+    were turned, and which have another sign than measured. Raises ZooError for files that cannot be read and
+    maps without density.
     """
     check_box(box)
-    maps, names = [], []
     for path in map(os.fspath, paths):
-        name = os.path.basename(path)
-        stem = name.removesuffix(".gz")
-        if os.path.splitext(stem)[1].lower() in STRUCTURE_SUFFIXES:
+        if os.path.splitext(path.removesuffix(".gz"))[1].lower() in STRUCTURE_SUFFIXES:
             source = [StructureSource(path)]
             one = classes_from_structures(source, box, voxel_size_angstrom, resolution_angstrom).maps[0]
         else:
@@ -52,11 +69,7 @@ def map_set(
                 notes(f"{path}: dark, its sign was changed (--contrast +1 keeps it)")
             elif sign and sign != measured:
                 notes(f"{path}: taken as {_WORDS[sign]}, but what stands out of it is {_WORDS[measured]}")
-        maps.append(unit_scale(centred(one, path)))
-        names.append(os.path.splitext(stem)[0])
-    if len(set(names)) < len(names):  # a.mrc and a.pdb
-        names = [os.path.basename(os.fspath(path)) for path in paths]
-    return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(names))
+        yield unit_scale(centred(one, path))
 
 
 def measured_sign(density: np.ndarray) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo.data.formats.fourier_weights import crop_weight, half_of
+from zoo.data.formats.stored_volumes import StoredVolumes
 from zoo.data.formats.volumes import VolumeFile
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
@@ -22,19 +23,18 @@ class ArrayReader:
     """
 
     def __init__(self, table, volumes, wedges=None, voxel_labels=None):
-        volumes = np.asarray(volumes)
+        volumes = volumes if isinstance(volumes, StoredVolumes) else np.asarray(volumes)
         if volumes.ndim != 4 or len(set(volumes.shape[1:])) != 1 or not len(volumes):
             raise ZooError(f"volumes of shape {volumes.shape}: expected (n, z, y, x) cubes")
-        bad = ~np.isfinite(volumes).all(axis=(1, 2, 3))
-        if bad.any():
-            raise ZooError(f"volume {int(np.argmax(bad)) + 1}: holds NaN or infinite values")
+        for number in range(len(volumes)):
+            if not np.isfinite(volumes[number]).all():
+                raise ZooError(f"volume {number + 1}: holds NaN or infinite values")
         self.table, self.volumes, self.box = table, volumes, volumes.shape[1]
         self.wedges = None if wedges is None else self._weights(wedges)
         self.voxel_labels = None if voxel_labels is None else self._labels(voxel_labels)
         self.stores_masks = self.wedges is not None
         self.headers = {
-            stack: VolumeFile(path, volumes.shape[1:], 0.0)
-            for stack, path in enumerate(table.stack_paths)
+            stack: VolumeFile(path, volumes.shape[1:], 0.0) for stack, path in enumerate(table.stack_paths)
         }
 
     def __len__(self) -> int:
@@ -59,8 +59,8 @@ class ArrayReader:
         """Of all that is read, so that a set begun with other arrays is told from this one."""
         digest = hashlib.sha256()
         for array in (self.volumes, self.wedges, self.voxel_labels):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array))
+            for number in range(0 if array is None else len(array)):
+                digest.update(np.ascontiguousarray(array[number]))
         for values in self.table.columns().values():
             digest.update(np.ascontiguousarray(values))
         return digest.digest()

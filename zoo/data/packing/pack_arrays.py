@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader, array_names
+from zoo.data.formats.stored_volumes import StoredVolumes
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.shards import PackSettings
 from zoo.data.tables.map_table import MapTable
@@ -54,7 +55,7 @@ def pack_subtomogram_arrays(
 
 
 def pack_maps(
-    volumes: np.ndarray,
+    volumes: np.ndarray | StoredVolumes,
     names: Sequence[str],
     out: str | Path,
     settings: PackSettings,
