@@ -6,12 +6,13 @@ from collections.abc import MutableMapping
 
 import numpy as np
 
-from zoo.models.abinitio3d.classes import merge, same_classes, unify
+from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
 from zoo.models.abinitio3d.maximisation import Maximisation
 from zoo.models.abinitio3d.results import Result, result_of
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
+from zoo.ops import fourier_volume as fv
 
 _SUMS = (
     "sum_small",
@@ -24,6 +25,7 @@ _SUMS = (
     "sum_cross",
 )
 _SURVEY_BAND = 6
+_SETTLED = 2  # full passes without more shells, and the halves have settled
 _LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
 
 
@@ -44,6 +46,7 @@ class AbInitio:
         self.config, self.state = config, state
         self.expectation = Expectation(config)
         self.maximisation = Maximisation(config, self.expectation)
+        self.map_plane = fv.HalfPlane(config.map_box, config.radius)
         self.lines: list[str] = []
         self._notices: list[str] = []
 
@@ -212,10 +215,10 @@ class AbInitio:
         self._pass("survey")
         self._enter(Phase.POLISH)
 
-    def _pass(self, name):
+    def _pass(self, name, apart=False):
         state = self.state
         state["pass"] = state["pass"] + np.int32(1)
-        self.maximisation.full_maps(state)
+        self.maximisation.full_maps(state, apart)
         self._say(
             f"{name}: members {state['members'].astype(int).tolist()}, explained "
             f"{np.round(state['share'], 3).tolist()}, next band {int(state['band'])}"
@@ -240,8 +243,8 @@ class AbInitio:
                 )
             for line in unify(state, c.box / c.map_box):
                 self._say(line)
-            state["small_maps"] = self.maximisation.reduced(state["maps"])
-            self._enter(Phase.FINISH, band=c.radius)
+            self.maximisation.start_apart(state)
+            self._enter(Phase.FINISH, band=c.start_shell, still=0)
         else:
             state["least_share"] = np.float32(share.min())
             nobody = np.zeros(c.classes)
@@ -316,10 +319,15 @@ class AbInitio:
     def _completed(self):
         state, c = self.state, self.config
         gain = np.bincount(state["table_class"][:, 0], state["table_log_likelihood"], c.classes)
-        self._pass("finish")
-        if self._next_update(c.final_rounds):
+        band = int(state["band"])
+        self._pass("finish", apart=True)
+        for line in lay_halves_together(state, self.map_plane, self.expectation.full, c.box / c.map_box):
+            self._say(line)
+        still = int(state["still"]) + 1 if int(state["band"]) == band else 0
+        state["still"] = np.int32(still)
+        if self._next_update(c.final_rounds) and still < _SETTLED:
             return
-        if int(state["update"]) == c.final_rounds:
+        if state["active"].all():
             gain = gain / np.maximum(state["members"], 1)
             relative = state["cross"] / np.maximum(gain, 1e-6)[:, None]
             self._say(f"lost of the gain under another map: {np.round(relative, 3).tolist()}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from zoo.metrics.alignment import align_maps, mirror, transform_map
@@ -12,6 +14,15 @@ _CANDIDATES = 6
 _BAND = 9
 _COMPARED = slice(4, 10)
 _FEWEST = 0.005
+_LEAST_BAND = 4  # shells that halves must agree to before one is turned
+_APART = 0.1  # voxels, at half the radius of the box: less is left as it is
+
+
+class Laid(NamedTuple):
+    """How a map is laid over another: x_new = R x + t."""
+
+    rotation: np.ndarray
+    shift_px: np.ndarray
 
 
 def unify(state, pixel_per_voxel: float) -> list[str]:
@@ -49,20 +60,47 @@ def unify(state, pixel_per_voxel: float) -> list[str]:
     return lines
 
 
-def _turn_class(state, k, found, hand, pixel_per_voxel):
-    """Turn (and mirror) the maps of class k and the poses of its images alike."""
-    maps, halves = state["maps"].copy(), state["half_maps"].copy()
-    maps[k] = transform_map(maps[k], found.rotation, found.shift_px, hand)
-    for half in halves:
-        half[k] = transform_map(half[k], found.rotation, found.shift_px, hand)
+def _turn_class(state, k, found, hand, pixel_per_voxel, halves=(0, 1)):
+    """Turn (and mirror) the maps of class k and the poses of its images alike; or those of one half."""
+    maps, half_maps = state["maps"].copy(), state["half_maps"].copy()
     rows = state["table_class"] == k
+    if len(halves) == 2:
+        maps[k] = transform_map(maps[k], found.rotation, found.shift_px, hand)
+    else:
+        rows &= (np.arange(len(rows)) % 2 == halves[0])[:, None]
+    for half in halves:
+        half_maps[half][k] = transform_map(half_maps[half][k], found.rotation, found.shift_px, hand)
     frames, shifts = state["table_frame"].copy(), state["table_shift"].copy()
     # x_new = R M x + t: a frame looks at the turned map through A M R^T, and moves by -A t
     turned = frames[rows] @ (np.diag([hand, 1.0, 1.0]) @ found.rotation.T)
     frames[rows] = turned
     shifts[rows] -= turned @ (found.shift_px * pixel_per_voxel)
-    state["maps"], state["half_maps"] = maps, halves
+    state["maps"], state["half_maps"] = maps, half_maps
     state["table_frame"], state["table_shift"] = frames, shifts
+
+
+def lay_halves_together(state, plane, grid, pixel_per_voxel: float) -> list[str]:
+    """Turn the maps of half set 2, and its images' poses, into the frame of half set 1, class by class.
+
+    Halves that are refined apart drift apart as wholes. Only their frames meet here: no image and no density
+    of one half enters the other. ``plane`` and ``grid`` are those of the maps. Returns a line for each class.
+    """
+    lines = []
+    for k in np.flatnonzero((state["members"] > 0) & (state["active"] == 1)):
+        band = min(fv.last_shell(state["fsc"][k]), plane.radius)
+        if band < _LEAST_BAND:
+            continue
+        fixed, moving = (grid.transform(half[k]) for half in state["half_maps"])
+        power = grid.shell_means(np.abs(fixed - moving) ** 2)[: plane.radius + 1]
+        rotation, shift = fv.small_turn(moving, fixed, 1 / np.maximum(power, 1e-6 * power.max()), plane, band)
+        angle = np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))
+        apart = angle * grid.box / 4 + np.linalg.norm(shift)
+        lines.append(
+            f"class {k + 1}: halves {np.degrees(angle):.2f} degrees, {np.linalg.norm(shift):.2f} voxels apart"
+        )
+        if apart > _APART:
+            _turn_class(state, k, Laid(rotation, shift), 1, pixel_per_voxel, halves=(1,))
+    return lines
 
 
 def same_classes(cross: np.ndarray, gain: np.ndarray, members: np.ndarray, share: float) -> np.ndarray:

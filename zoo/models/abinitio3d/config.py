@@ -79,7 +79,7 @@ class AbInitio3DConfig(zoo_config.Config):
     least_evidence: float = setting(2.0, "for a particle, per image, or the set is noise", least=0, most=1e6)
     survey_draws: int = setting(6, "poses refined for each image and class", least=1, most=1000)
     refine_steps: int = setting(3, "of Gauss and Newton for each of them", least=1, most=100)
-    final_rounds: int = setting(2, "passes in one frame at the full band", least=1, most=100)
+    final_rounds: int = setting(12, "passes of the halves apart, at most", least=1, most=100)
     same_class: float = setting(0.05, "loss of evidence below which two maps are one", least=0, below=1)
 
     def check(self):
@@ -136,6 +136,11 @@ class AbInitio3DConfig(zoo_config.Config):
     def map_voxel_size_angstrom(self) -> float:
         """Voxel of the maps in Å: their edge is the images'."""
         return self.voxel_size_angstrom * self.box / self.map_box
+
+    @property
+    def start_shell(self) -> int:
+        """Last shell of the maps that both half sets start from before they are refined apart."""
+        return min(self.bands[-1] + 1, self.radius)
 
     @property
     def steps_per_pass(self) -> int:

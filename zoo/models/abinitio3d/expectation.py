@@ -13,6 +13,10 @@ from zoo.ops import fourier_volume as fv
 _RANDOM, _DRAWS, _VIEWS, _CLASS = range(4)  # streams of random numbers
 _KEPT = {Phase.SURVEY: 4, Phase.POLISH: 2, Phase.FINISH: 2}
 _LEAST_WEIGHT = 0.02
+_INSERTED = 8
+"""Shells beyond the band that full passes insert: those whose FSC may raise the band."""
+_COARSE_BAND, _COARSE_STEPS, _HOPELESS = 10, 2, 30.0
+"""Candidates that lose as much log likelihood at the coarse band are not refined at a finer one."""
 SMALL_POOL = 200
 """A class with fewer images than this starts again with all images."""
 
@@ -51,6 +55,10 @@ class Expectation:
         self.factor = (config.small_box / config.map_box) ** 2
         """Densities of a small map over those of a map with the same Fourier coefficients."""
 
+    def inserted(self, band: int) -> int:
+        """Last shell that a full pass at ``band`` inserts."""
+        return min(self.config.radius, band + _INSERTED)
+
     # ---- what the batches of an update share
 
     def prepare(self, state) -> dict:
@@ -67,8 +75,9 @@ class Expectation:
             rng = fv.generator(self.config.seed, _VIEWS, int(state["step"]) - int(state["batch"]))
             frames = fv.view_frames(self.config.views[number], self.config.turns[number], rng)
             prepared.update(grids=grids, frames=frames, band=self.config.bands[number], banks={})
-            if phase in (Phase.RESEED, Phase.SHARES):
-                for k in np.flatnonzero(state["placed"] == 0):
+            if phase in (Phase.RESEED, Phase.SHARES, Phase.FINISH):
+                chosen = state["active"] == 1 if phase == Phase.FINISH else state["placed"] == 0
+                for k in np.flatnonzero(chosen):
                     prepared["banks"][k] = fv.slice_bank(grids[[k]], frames, self.plane, prepared["band"])
             else:
                 prepared["bank"] = fv.slice_bank(grids, frames, self.plane, prepared["band"])
@@ -129,12 +138,12 @@ class Expectation:
             return self._together(state, seen, prepared)
         if phase in (Phase.RESEED, Phase.SHARES):
             return self._apart(state, seen, prepared, phase)
-        candidates = []
-        if "bank" in prepared:
-            candidates.append(self._surveyed(state, seen, prepared["bank"]))
-        if phase != Phase.SURVEY:
-            candidates.append(self._known(state, seen))
-        candidates = Candidates(*(np.concatenate(parts) for parts in zip(*candidates, strict=True)))
+        if phase == Phase.SURVEY:
+            candidates = self._surveyed(state, seen, np.arange(len(seen.index)), prepared["bank"])
+        elif prepared.get("banks"):
+            candidates = self._surveyed_apart(state, seen, prepared["banks"])
+        else:
+            candidates = self._known(state, seen)
         return self._finished(state, seen, prepared, candidates, phase)
 
     def _zeros(self, *names):
@@ -229,10 +238,18 @@ class Expectation:
         sums["sum_power"][k] += self._power(seen.values[rows]).sum(0)
         sums["sum_count"][k] += len(rows)
 
-    def _surveyed(self, state, seen, bank):
-        """Poses drawn from the posterior over all maps, and the best."""
-        rows, draws = np.arange(len(seen.index)), self.config.survey_draws
-        found = self._search(state, seen, rows, bank, state["noise"][0], draws)
+    def _surveyed_apart(self, state, seen, banks):
+        """The same of each class for its own images: their old poses are forgotten, not their classes."""
+        own, parts = state["table_class"][seen.index, 0], []
+        for k, bank in banks.items():
+            if len(rows := np.flatnonzero(own == k)):
+                found = self._surveyed(state, seen, rows, bank)
+                parts.append(found._replace(group=found.group + k))
+        return Candidates(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _surveyed(self, state, seen, rows, bank):
+        """Poses of ``rows`` drawn from the posterior over all maps of a bank, and the best."""
+        found = self._search(state, seen, rows, bank, state["noise"][0], self.config.survey_draws)
         numbers = np.concatenate([found.best[:, None], found.drawn], axis=1)
         image = np.repeat(rows, numbers.shape[1])
         # a pose drawn twice is one candidate
@@ -256,6 +273,9 @@ class Expectation:
         """Refine candidates against the maps of their image's own half, weigh and insert the best of them."""
         k, band, grids = self.config.classes, int(state["band"]), prepared["half_grids"]
         noise = np.concatenate([state["noise"]] * 2)
+        by_class = np.full((len(seen.index), k), np.inf)
+        if band > _COARSE_BAND:
+            candidates = self._promising(candidates, seen, grids, noise, by_class)
         which = seen.index[candidates.image] % 2 * k + candidates.group
         refined = self._refined(grids, which, candidates, seen, noise, band, self.config.refine_steps)
         candidates = candidates._replace(frames=refined.frames, shifts=refined.shifts)
@@ -270,12 +290,15 @@ class Expectation:
         np.add.at(probability, (candidates.image, candidates.group), weights)
         probability /= probability.sum(1, keepdims=True)
         sums = self._zeros("sum_full", "sum_residual", "sum_power", "sum_count", "sum_cross")
-        by_class = np.full((len(seen.index), k), np.inf)
-        np.minimum.at(by_class, (candidates.image, candidates.group), loss)
+        # a class that was dropped early lost at least what it had lost by then
+        by_class += loss[first][:, None]
+        now = np.full_like(by_class, np.inf)
+        np.minimum.at(now, (candidates.image, candidates.group), loss)
+        by_class = np.where(np.isfinite(now), now, by_class)
 
         weights = np.where((rank < _KEPT[phase]) & (weights > _LEAST_WEIGHT), weights, 0)
         weights /= np.repeat(np.add.reduceat(weights, first), counts)
-        self._insert(sums["sum_full"], candidates, weights.astype(np.float32), seen, self.config.radius)
+        self._insert(sums["sum_full"], candidates, weights.astype(np.float32), seen, self.inserted(band))
         best = candidates.chosen(first)
         which = seen.index % 2 * k + best.group
         residual = self._refined(grids, which, best, seen, noise, self.config.radius, 0).residual
@@ -298,6 +321,20 @@ class Expectation:
             "table_log_likelihood": gain,
         }
         return {**sums, "rows": rows}
+
+    def _promising(self, candidates, seen, grids, noise, lost):
+        """Candidates refined at a coarse band, without those that it rules out.
+
+        Fills ``lost (b, K)``: what the best candidate of a class loses at that band.
+        """
+        which = seen.index[candidates.image] % 2 * self.config.classes + candidates.group
+        refined = self._refined(grids, which, candidates, seen, noise, _COARSE_BAND, _COARSE_STEPS)
+        least = np.full(len(lost), np.inf)
+        np.minimum.at(least, candidates.image, refined.loss)
+        loss = refined.loss - least[candidates.image]
+        np.minimum.at(lost, (candidates.image, candidates.group), loss)
+        moved = candidates._replace(frames=refined.frames, shifts=refined.shifts)
+        return moved.chosen(loss < _HOPELESS)
 
     # ---- pieces
 

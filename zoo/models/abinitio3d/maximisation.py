@@ -89,35 +89,47 @@ class Maximisation:
 
     # ---- full passes
 
-    def full_maps(self, state) -> None:
-        """Maps, half maps and their FSC; noise, shares, and the band that the halves agree to."""
+    def full_maps(self, state, apart: bool = False) -> None:
+        """Maps, half maps and their FSC; noise, shares, and the band that the halves agree to.
+
+        ``apart``: a half map is made of its own images alone, and the band follows the halves at once.
+        """
         config, top = self.config, self.config.radius
+        band, inserted = int(state["band"]), self.e.inserted(int(state["band"]))
         solved = [
-            fv.solve_halves(self.e.full, state["sum_full"][:, k], top, self.full_mask, _FULL_FSC)
+            fv.solve_halves(self.e.full, state["sum_full"][:, k], inserted, self.full_mask, _FULL_FSC)
             for k in range(config.classes)
         ]
         join = min(_SHARED_SHELLS, config.bands[-1])
         state["maps"] = np.stack([part.whole for part in solved])
         state["fsc"] = np.stack([part.fsc for part in solved]).astype(np.float32)
         # half maps that share nothing drift apart: each half would turn its own way
-        state["half_maps"] = np.stack(
+        halves = [
             [
-                np.stack([fv.share_low_shells(part.halves[h], part.whole, join) for part in solved])
-                for h in (0, 1)
+                part.halves[h] if apart else fv.share_low_shells(part.halves[h], part.whole, join)
+                for part in solved
             ]
-        )
+            for h in (0, 1)
+        ]
+        state["half_maps"] = np.stack([np.stack(half) for half in halves])
         self.noise(state, top, rate=1.0)
         state["share"] = self.shares(state, _SHARE_BAND)
         state["members"] = state["sum_count"].copy()
         state["cross"] = state["sum_cross"] / np.maximum(state["sum_count"], 1)[:, None]
         state["small_maps"] = self.reduced(state["maps"])
-        band = int(state["band"])
         reach = max(
-            int(np.argmax(np.append(curve[1:], 0) < 0.143))
+            fv.last_shell(curve)
             for curve, count in zip(state["fsc"], state["members"], strict=True)
             if count > 0
         )
-        state["band"] = np.int32(min(top, max(band, min(reach + 1, band + 3))))
+        # halves that have seen each other's images agree in noise too: they are believed by and by
+        state["band"] = np.int32(min(top, max(band, reach + 1 if apart else min(reach + 1, band + 3))))
+
+    def start_apart(self, state) -> None:
+        """Maps that both half sets start from: those of all images, up to `Config.start_shell`."""
+        low = [fv.low_passed(volume, self.config.start_shell) for volume in state["maps"]]
+        state["half_maps"] = np.stack([np.stack(low)] * 2)
+        state["small_maps"] = self.reduced(low)
 
     def reduced(self, maps):
         """Maps → small maps with the same Fourier coefficients."""

@@ -20,7 +20,7 @@ class Phase(enum.IntEnum):
     SHARES = 4  # how much of its images' signal does each map explain?
     RESEED = 5  # mini-batches: the other classes start again from the best map
     JOINT = 6  # mini-batches of all classes together
-    FINISH = 7  # all images once, in one frame and at full band
+    FINISH = 7  # all images once, each half set with maps of its own
     DONE = 8
 
 
@@ -46,6 +46,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "reseeded": (),
         "band": (),
         "found": (),  # 1 unless nothing but noise was seen
+        "still": (),  # full passes since the halves last agreed to more shells
         "placed": (k,),  # classes whose maps are settled, while others start again
         "source": (),  # the one they start from
         "active": (k,),  # 0: merged into another

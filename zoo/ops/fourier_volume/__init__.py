@@ -8,6 +8,7 @@ A particle lies ``shift`` pixels from the image's middle, the negative of RELION
 from zoo.ops.fourier_volume.grid import PAD, FourierGrid, resized
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.insertion import insert
+from zoo.ops.fourier_volume.overlay import small_turn
 from zoo.ops.fourier_volume.randoms import generator, uniforms
 from zoo.ops.fourier_volume.refinement import Refined, refine_poses
 from zoo.ops.fourier_volume.search import Bank, Found, decode, search, slice_bank
@@ -21,6 +22,8 @@ from zoo.ops.fourier_volume.views import (
 )
 from zoo.ops.fourier_volume.wiener import (
     Solved,
+    last_shell,
+    low_passed,
     share_low_shells,
     shell_correlation,
     solve,
@@ -42,6 +45,8 @@ __all__ = [
     "frames_of_uniforms",
     "generator",
     "insert",
+    "last_shell",
+    "low_passed",
     "random_rotations",
     "refine_poses",
     "resized",
@@ -50,6 +55,7 @@ __all__ = [
     "shell_correlation",
     "shift_grid",
     "slice_bank",
+    "small_turn",
     "solve",
     "solve_halves",
     "uniforms",

@@ -66,12 +66,22 @@ def shell_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return total((a * b.conj()).real) / np.sqrt(np.maximum(power, 1e-30))
 
 
+def last_shell(curve: np.ndarray, least: float = 0.143) -> int:
+    """Shell up to which an FSC ``(shells,)`` from shell 0 on stays at ``least`` or more; 0: none."""
+    return int(np.argmax(np.append(curve[1:], -1.0) < least))
+
+
 def share_low_shells(volume: np.ndarray, other: np.ndarray, band: float) -> np.ndarray:
     """``volume`` with the shells up to ``band`` of ``other``: half maps kept in one frame."""
     box = volume.shape[0]
     edge = 1 / (1 + np.exp(np.clip((_distance(box) - band) * _SHARPNESS, -50, 50)))
     change = fft.irfftn(edge * fft.rfftn(other - volume, workers=-1), volume.shape, workers=-1)
     return (volume + change).astype(np.float32)
+
+
+def low_passed(volume: np.ndarray, band: float) -> np.ndarray:
+    """The map up to shell ``band``, with the edge of `share_low_shells`."""
+    return share_low_shells(np.zeros_like(volume), volume, band)
 
 
 def whitened(volume: np.ndarray, band: int) -> np.ndarray:
