@@ -172,6 +172,47 @@ def test_a_particle_counts_once_in_a_pass(small, found):
     assert again["sum_count"].sum() == 2
 
 
+def apart(small, found, images):
+    """A run from the moment on at which its halves part, with the maps of a finished one; until its end."""
+    run = state_of(small, found, Phase.FINISH)
+    run.maximisation.start_apart(run.state)
+    run._enter(Phase.FINISH, band=small.config.start_shell)
+    walk(small._replace(images=images), run, 0, 12 * small.config.steps_per_pass)
+    assert run.finished
+    return run
+
+
+def test_halves_that_are_refined_apart_agree_in_signal_and_not_in_noise(small, found):
+    """Noise is laid over a start that is right: that is all its halves may agree in."""
+    signal = apart(small, found, small.images).results()
+    told = small.config.silent_shell
+    assert (signal.fsc[:, 1:told] > 0.9).all() and (signal.resolution_angstrom < 30).all()
+    noise = np.random.default_rng(5).normal(size=small.images.shape).astype("f4")
+    nothing = apart(small, found, noise).results()
+    assert (nothing.fsc[:, told + 1 :] < 0.143).all(), nothing.fsc
+    assert np.isnan(nothing.resolution_angstrom).all()
+
+
+def test_a_half_map_holds_the_images_of_its_half_alone(small, found):
+    run = state_of(small, found, Phase.FINISH)
+    run.maximisation.start_apart(run.state)
+    run._enter(Phase.FINISH, band=small.config.start_shell)
+    for part in np.split(np.arange(small.config.count), 4):
+        run.add(run.e_step(batch_of(small, part), run.prepare()))
+    sums = run.state["sum_full"].copy()
+    run.maximisation.full_maps(run.state, apart=True)
+    grid, band = run.expectation.full, run.expectation.inserted(small.config.start_shell)
+    for half in (0, 1):
+        for k in (0, 1):
+            alone = fv.solve(grid, sums[half, k], np.zeros(grid.box + 1), band, run.maximisation.full_mask)
+            curve = fv.shell_correlation(run.state["half_maps"][half, k], alone)
+            assert curve[1 : band - 1].min() > 0.9
+            between = fv.shell_correlation(
+                run.state["half_maps"][half, k], run.state["half_maps"][1 - half, k]
+            )
+            assert (curve[8 : band - 1] > between[8 : band - 1]).all()
+
+
 def test_noise_ends_in_one_plain_sentence(small):
     noise = np.random.default_rng(5).normal(size=small.images.shape).astype("f4")
     lines = []
@@ -209,6 +250,9 @@ def test_bad_arrays_are_refused(small):
     broken[7, 3, 3] = np.nan
     with pytest.raises(ZooError, match="image 7 holds values that are not finite"):
         reconstruct(broken, small.ctf, 1.0)
+    pixels = np.where(np.arange(800) == 9, 10.5, 10.0)
+    with pytest.raises(ZooError, match="image 9 has pixels of 10.5 Å, most have 10 Å"):
+        reconstruct(small.images, small.ctf, pixels, small.config)
     with pytest.raises(ZooError, match="30 particles for classes=3"):
         reconstruct(small.images[:30], small.ctf[:30], 1.0, Config())
 

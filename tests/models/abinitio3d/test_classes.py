@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from zoo.metrics.alignment import transform_map
-from zoo.models.abinitio3d.classes import merge, same_classes, unify
+from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
 from zoo.ops import fourier_volume as fv
 from zoo.simulate.embedded import embedded_maps
 
@@ -64,3 +64,39 @@ def test_merged_classes_give_their_images_away():
     merge(state, np.array([1, 1, 2]))
     np.testing.assert_array_equal(state["table_class"], [[1, 2], [1, 1]])
     np.testing.assert_array_equal(state["active"], [0, 1, 1])
+
+
+def test_half_2_is_laid_over_half_1_with_its_poses_and_nothing_else_moves():
+    volume = embedded_maps(32, 10.0)[2].astype("f4")
+    turned = transform_map(volume, Rotation.from_rotvec([0.05, -0.06, 0.04]).as_matrix(), (0.3, 0.2, -0.4), 1)
+    halves = np.stack([np.stack([volume, volume]), np.stack([turned, volume])]).astype("f4")
+    frames = Rotation.random(12, random_state=1).as_matrix()[:, :2].astype("f4").reshape(6, 2, 2, 3)
+    state = {
+        "maps": halves[0],
+        "half_maps": halves,
+        "fsc": np.tile(np.linspace(1, 0.1, 17), (2, 1)),
+        "members": np.array([3.0, 3.0]),
+        "active": np.array([1, 1]),
+        "table_class": np.array([[0, 0], [0, 0], [1, 1], [0, 0], [0, 1], [1, 1]]),
+        "table_frame": frames,
+        "table_shift": np.random.default_rng(0).uniform(-2, 2, (6, 2, 2)).astype("f4"),
+    }
+    before = {name: value.copy() for name, value in state.items()}
+    lines = lay_halves_together(state, fv.HalfPlane(32, 12), fv.FourierGrid(32), 2.0)
+    assert lines[0].startswith("class 1: halves 5.0") and lines[1].startswith("class 2: halves 0.00 degrees")
+    assert fv.shell_correlation(state["half_maps"][1, 0], volume)[2:11].min() > 0.99
+    np.testing.assert_array_equal(state["half_maps"][0], before["half_maps"][0])
+    np.testing.assert_array_equal(state["half_maps"][1, 1], before["half_maps"][1, 1])
+    np.testing.assert_array_equal(state["maps"], before["maps"])
+    # rows 1, 3 and 5 are half 2
+    moved = np.zeros((6, 2), bool)
+    moved[[1, 3]] = True
+    same = (state["table_frame"] == before["table_frame"]).all(axis=(2, 3))
+    np.testing.assert_array_equal(~same, moved)
+    # the poses see in the map as it lies now what they saw in it before
+    plane, rows = fv.HalfPlane(64, 8), [1, 3]
+    was = projections(turned, before["table_frame"][rows, 0], before["table_shift"][rows, 0], plane)
+    now = projections(
+        state["half_maps"][1, 0], state["table_frame"][rows, 0], state["table_shift"][rows, 0], plane
+    )
+    assert np.abs(np.vdot(was, now)) / np.linalg.norm(was) / np.linalg.norm(now) > 0.995

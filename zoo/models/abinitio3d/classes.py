@@ -15,6 +15,7 @@ _BAND = 9
 _COMPARED = slice(4, 10)
 _FEWEST = 0.005
 _LEAST_BAND = 4  # shells that halves must agree to before one is turned
+_LEAST_NOISE = 1e-3
 _APART = 0.1  # voxels, at half the radius of the box: less is left as it is
 
 
@@ -91,8 +92,10 @@ def lay_halves_together(state, plane, grid, pixel_per_voxel: float) -> list[str]
         if band < _LEAST_BAND:
             continue
         fixed, moving = (grid.transform(half[k]) for half in state["half_maps"])
-        power = grid.shell_means(np.abs(fixed - moving) ** 2)[: plane.radius + 1]
-        rotation, shift = fv.small_turn(moving, fixed, 1 / np.maximum(power, 1e-6 * power.max()), plane, band)
+        # where they are the same map, some of its power stands in for the noise
+        power, least = (np.abs(part) ** 2 for part in (fixed - moving, fixed))
+        noise = (grid.shell_means(power) + _LEAST_NOISE * grid.shell_means(least))[: plane.radius + 1]
+        rotation, shift = fv.small_turn(moving, fixed, 1 / noise, plane, band)
         angle = np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))
         apart = angle * grid.box / 4 + np.linalg.norm(shift)
         lines.append(

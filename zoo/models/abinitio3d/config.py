@@ -15,6 +15,7 @@ FEWEST_PER_CLASS = 20
 _LARGEST_RADIUS = 31
 _EXTRA_SHELLS = 5
 """Shells that the maps of the mini-batches hold beyond the last that is compared: the mask needs them."""
+_CARRIED_SHELLS = 3
 _MOST = 10**9
 
 
@@ -141,6 +142,12 @@ class AbInitio3DConfig(zoo_config.Config):
     def start_shell(self) -> int:
         """Last shell of the maps that both half sets start from before they are refined apart."""
         return min(self.bands[-1] + 1, self.radius)
+
+    @property
+    def silent_shell(self) -> int:
+        """Shell up to which the FSC of the halves tells nothing: their common start, and what the mask and
+        poses fitted to it carry beyond."""
+        return self.start_shell + _CARRIED_SHELLS
 
     @property
     def steps_per_pass(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.metrics.fsc import resolution_at
 from zoo.models.abinitio3d.config import Config
 from zoo.ops import fourier_volume as fv
 
@@ -19,7 +20,8 @@ class Result:
     ``frames (N, 2, 3)``: rows 0 and 1 of RELION's A, ``euler_deg (N, 3)``: rot, tilt, psi,
     ``origin_angstrom (N, 2)``: RELION's (minus the particle's place), ``log_likelihood (N,)``: over that of
     no particle, ``half_set (N,)``: 1 or 2.
-    ``share (k,)``: explained share of the signal power at low resolution.
+    ``resolution_angstrom (k,)``: where the FSC falls below 0.143, NaN where it does so before it tells
+    anything (`Config.silent_shell`). ``share (k,)``: explained share of the signal power at low resolution.
     Voxels are ``voxel_size_angstrom`` long; a projection (sum along the beam) has the images' intensities.
     """
 
@@ -27,6 +29,7 @@ class Result:
     maps: np.ndarray
     half_maps: np.ndarray
     fsc: np.ndarray
+    resolution_angstrom: np.ndarray
     share: np.ndarray
     voxel_size_angstrom: float
     class_number: np.ndarray
@@ -56,6 +59,7 @@ def result_of(config: Config, state) -> Result:
         maps=state["maps"][order] * scale,
         half_maps=state["half_maps"][:, order] * scale,
         fsc=state["fsc"][order],
+        resolution_angstrom=np.array([_resolution(config, state["fsc"][k]) for k in order]),
         share=state["share"][order],
         voxel_size_angstrom=config.map_voxel_size_angstrom,
         class_number=rank[state["table_class"][:, 0]].astype(np.int32),
@@ -67,3 +71,8 @@ def result_of(config: Config, state) -> Result:
         half_set=(np.arange(config.count) % 2 + 1).astype(np.int32),
         evidence=float(state["evidence"]),
     )
+
+
+def _resolution(config, curve):
+    found = resolution_at(curve, 0.143, config.map_voxel_size_angstrom)
+    return found.angstrom if found.shell > config.silent_shell else np.nan

@@ -40,6 +40,13 @@ def reconstruct(
         row = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2)))[0])
         raise ZooError(f"image {row} holds values that are not finite; leave it out")
     pixels = np.broadcast_to(np.asarray(pixel_size_angstrom, np.float64), (len(images),))
+    sizes = np.abs(pixels / np.median(pixels) - 1)
+    if not (sizes * images.shape[-1] / 2 < 0.5).all():
+        row = int(sizes.argmax())
+        raise ZooError(
+            f"image {row} has pixels of {pixels[row]:.5g} Å, most have {np.median(pixels):.5g} Å: expected "
+            "one size; bring them to one box and pixel size"
+        )
     config = dataclasses.replace(
         config or Config(),
         box=images.shape[-1],
