@@ -6,6 +6,7 @@ A particle lies ``shift`` pixels from the image's middle, the negative of RELION
 """
 
 from zoo.ops.fourier_volume.grid import PAD, FourierGrid, resized
+from zoo.ops.fourier_volume.half_grid import HalfGrid
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.insertion import insert
 from zoo.ops.fourier_volume.overlay import small_turn
@@ -36,6 +37,7 @@ __all__ = [
     "Bank",
     "Found",
     "FourierGrid",
+    "HalfGrid",
     "HalfPlane",
     "Refined",
     "Solved",

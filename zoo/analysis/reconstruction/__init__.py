@@ -1,0 +1,1 @@
+"""Maps from particle images with poses: half sets, back-projection, local refinement, FSC, files."""
