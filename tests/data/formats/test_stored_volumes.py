@@ -31,6 +31,9 @@ def test_a_full_disk_is_one_line(monkeypatch):
     stored = StoredVolumes([np.zeros((4, 4, 4))])
 
     class Full:
+        def close(self):
+            pass
+
         def write(self, _):
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -69,6 +69,10 @@ class MappedVolumes:
         while self._unpacked:
             self._unpacked.popitem()[1].close()
 
+    def __del__(self):
+        if hasattr(self, "_unpacked"):
+            self.close()
+
     def __getstate__(self) -> dict[str, Any]:
         return {"_maps": OrderedDict(), "_unpacked": OrderedDict(), "_touched": 0}
 

@@ -26,6 +26,14 @@ class StoredVolumes:
         for volume in volumes:
             self._append(np.ascontiguousarray(volume, np.float32))
 
+    def close(self) -> None:
+        """Let the file vanish."""
+        self._file.close()
+
+    def __del__(self):
+        if hasattr(self, "_file"):
+            self.close()
+
     def __len__(self) -> int:
         return self._count
 
