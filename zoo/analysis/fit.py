@@ -112,11 +112,10 @@ def fit_atoms(
     target = resample_map(cube, voxel, box, edge / box)
     model = _density(atoms, xyz, centre, box, edge / box, max(resolution, 2 * edge / box))
     shells = int(np.clip(round(_SHELLS_PER_SIZE * edge / (2 * reach)), _LEAST_SHELLS, _MOST_SHELLS))
-    options = {"allow_mirror": False, "candidates": _CANDIDATES, "coarse_radius": shells}
     progress(f"searching {frame.name} at {max(resolution, 2 * edge / box):.1f} Å on {box} voxels")
-    found = align_maps(model, target, **options)
+    found = align_maps(model, target, False, _CANDIDATES, shells)
     progress("searching with the mirror image")
-    other = align_maps(mirror(model), target, **options)
+    other = align_maps(mirror(model), target, False, _CANDIDATES, shells)
 
     shift = middle + found.shift_px * edge / box
     placed = Fit(

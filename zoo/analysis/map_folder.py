@@ -71,7 +71,8 @@ def write_series(folder, model, series: dict) -> list[Path]:
     folder = Path(folder)
     voxel = model.voxel_size_angstrom
     sample = ValueSample(sum(len(z) for z in series.values()))
-    paths, planes = {}, {stem: {} for stem in series}
+    paths: dict[str, list[Path]] = {}
+    planes: dict[str, dict[int, list[np.ndarray]]] = {stem: {} for stem in series}
     for stem, z in series.items():
         shown = set(np.linspace(0, len(z) - 1, _MOST_ROWS).round().astype(int).tolist())
 

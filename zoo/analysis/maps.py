@@ -46,7 +46,8 @@ class ValueSample:
     """Values of `count` maps that pass by one after the other: all of few, of many every so many-th voxel."""
 
     def __init__(self, count: int, most: int = _MOST_VALUES):
-        self._count, self._most, self._parts = count, most, []
+        self._count, self._most = count, most
+        self._parts: list[np.ndarray] = []
 
     def add(self, volume: np.ndarray) -> None:
         """Take from a map (n, n, n)."""
