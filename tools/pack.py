@@ -43,6 +43,12 @@ def pack(
     pixel_size: Annotated[
         float | None, typer.Option(help="Pixel size of PARTICLES in Å, where the file is wrong or silent.")
     ] = None,
+    rescale: Annotated[
+        bool,
+        typer.Option(
+            "--rescale", help="Bring groups of different pixel size and box to one, by Fourier resampling."
+        ),
+    ] = False,
     passthrough: Annotated[
         list[Path] | None, typer.Option(help="Passthrough .cs that completes a .cs (several allowed).")
     ] = None,
@@ -144,6 +150,7 @@ def pack(
         shard_size_mb=shard_size_mb,
         limit=limit,
         partial_ctf=partial_ctf,
+        rescale=rescale,
         name=name,
     )
     share = worker_share(num_workers, worker_index, os.environ)

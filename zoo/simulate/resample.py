@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from zoo.data.packing.resample import interpolation_matrix
 from zoo.errors import ZooError
 
 
@@ -24,7 +25,7 @@ def resample_map(
     if box == old_box and abs(ratio - 1) < 1e-6:
         return volume.astype(np.float32)
     outside = border_level(volume)
-    matrix = _interpolation_matrix(old_box, box, ratio)
+    matrix = interpolation_matrix(old_box, box, ratio)
     result = volume - outside
     for _ in range(3):
         # each pass interpolates the last axis and brings it to the front: after three, zyx again
@@ -36,18 +37,3 @@ def border_level(volume: np.ndarray) -> float:
     """Mean density on the six faces of a map: its background."""
     faces = [volume[0], volume[-1], volume[:, 0], volume[:, -1], volume[:, :, 0], volume[:, :, -1]]
     return float(np.mean([face.mean() for face in faces]))
-
-
-def _interpolation_matrix(old_box, new_box, ratio):
-    """(new_box, old_box): value at new voxels from old ones, band-limited by the coarser of the two."""
-    at = (np.arange(new_box) - new_box // 2) * ratio + old_box // 2
-    frequency = np.arange(-(old_box // 2), old_box // 2 + 1)
-    limit = min(old_box / 2, old_box / (2 * ratio))
-    weight = (np.abs(frequency) < limit - 1e-9).astype(float)
-    # Nyquist of an even box is one frequency seen from both ends
-    weight[np.abs(np.abs(frequency) - limit) <= 1e-9] = 0.5
-    phase = 2 * np.pi / old_box * frequency
-    forward = np.exp(-1j * phase[:, None] * np.arange(old_box))
-    matrix = (np.exp(1j * at[:, None] * phase) * weight @ forward).real / old_box
-    matrix[(at < -0.5) | (at > old_box - 0.5)] = 0.0
-    return matrix

@@ -44,8 +44,11 @@ class ImageReader:
 
         Raises ZooError naming the particle if an image holds NaN or infinite values.
         """
-        indices = np.atleast_1d(np.arange(len(self))[indices])
-        out = np.empty((len(indices), self.box, self.box), dtype=np.float32)
+        return self._read_of_box(np.atleast_1d(np.arange(len(self))[indices]), self.box)
+
+    def _read_of_box(self, indices: np.ndarray, box: int) -> np.ndarray:
+        """``read`` of particles whose stacks have this box."""
+        out = np.empty((len(indices), box, box), dtype=np.float32)
         if not len(indices):
             return out
         stacks, rows = self.table.stack_index[indices], self.table.row_in_stack[indices]
@@ -88,7 +91,7 @@ class ImageReader:
         """``count`` consecutive images; straight into ``out`` where the file holds native float32."""
         header = self.headers[stack]
         if out is None:
-            out = np.empty((count, self.box, self.box), dtype=np.float32)
+            out = np.empty((count, *header.shape[1:]), dtype=np.float32)
         native = header.dtype == np.float32
         raw = out if native else np.empty(out.shape, dtype=header.dtype)
         view = memoryview(raw.reshape(-1).view(np.uint8))
@@ -134,7 +137,7 @@ class ImageReader:
                 first = int(np.flatnonzero(self.table.stack_index == stack)[0])
                 raise ZooError(
                     f"{_where(self.table, first)}: {header.path} has a box of {header.shape[1]} pixels, "
-                    f"the stacks before it {self.box}; bring all to one box size first"
+                    f"the stacks before it {self.box}; bring all to one box size first (zoo-pack --rescale)"
                 )
 
     def _check_rows(self) -> None:

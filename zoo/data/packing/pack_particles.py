@@ -19,8 +19,9 @@ from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
 from zoo.data.packing.ctf_check import settle_ctf
 from zoo.data.packing.partition import WorkerShare
-from zoo.data.packing.pixel_sizes import check_pixel_sizes
+from zoo.data.packing.pixel_sizes import check_pixel_sizes, other_headers
 from zoo.data.packing.plan import PackPlan, PackState, Reader, make_plan
+from zoo.data.packing.rescale import RescaledReader
 from zoo.data.packing.shards import PackSettings, ShardTask, write_shard
 from zoo.data.packing.worker_pool import available_cpus, run_tasks
 from zoo.data.packing.write_info import make_info, save_table
@@ -86,8 +87,15 @@ def pack_particles(
     for line in [*found, *(table.source.notes if table.source else [])]:
         notes(line)
     settings = replace(settings, name=settings.name or Path(source).stem)
-    reader = ImageReader(table)
-    for line in check_pixel_sizes(table, reader.headers, settings.box):
+    reader: ImageReader
+    if settings.rescale:
+        reader = RescaledReader(table, settings.box)
+        told = [*reader.notes(table), *other_headers(table, reader.headers)]
+        table = reader.table
+    else:
+        reader = ImageReader(table)
+        told = check_pixel_sizes(table, reader.headers, settings.box)
+    for line in told:
         notes(line)
     return pack_table(
         table,

@@ -74,6 +74,11 @@ def pack_subtomograms(
         raise ZooError(
             f"--partial-ctf {settings.partial_ctf}: is for images; the CTF of a subtomogram is its wedge file"
         )
+    if settings.rescale:
+        raise ZooError(
+            "--rescale: is for images; bring subtomograms to one voxel size with relion_image_handler "
+            "--rescale_angpix, their wedges too"
+        )
     tilts = _in_our_sign(options)
     table = read_subtomograms(
         source,

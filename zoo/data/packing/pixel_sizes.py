@@ -32,18 +32,18 @@ def check_pixel_sizes(table: ParticleTable, headers: dict, box: int) -> list[str
         found = f"{len(sizes)} pixel sizes: {words}{more}"
         if apart.max() * box / 2 > 0.5:
             raise ZooError(
-                f"{path}: row {row}: {found}; a model has one. Bring all to one (relion_image_handler "
-                "--rescale_angpix), pack each optics group by itself, or give --pixel-size if the file is "
-                "wrong"
+                f"{path}: row {row}: {found}; a model has one. Bring all to one (particles with --rescale, "
+                "else relion_image_handler --rescale_angpix), pack each optics group by itself, or give "
+                "--pixel-size if the file is wrong"
             )
         notes.append(
             f"{found}; they agree to {100 * apart.max():.2g} %, half a pixel at the edge at most, and count "
             f"as {main:.5g} Å"
         )
-    return notes + _other_headers(table, headers)
+    return notes + other_headers(table, headers)
 
 
-def _other_headers(table: ParticleTable, headers: dict) -> list[str]:
+def other_headers(table: ParticleTable, headers: dict) -> list[str]:
     """A line where headers state another pixel size than the one that is used."""
     first = {int(stack): row for row, stack in reversed(list(enumerate(table.stack_index.tolist())))}
     other, example = 0, ""

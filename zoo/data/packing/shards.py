@@ -42,6 +42,7 @@ class PackSettings:
     packed images, None: 3/8 of the box. ``contrast`` is 0 (measure it), +1 (particles are bright)
     or -1 (dark). ``pixel_size_angstrom`` overrides the file's. ``limit`` packs the first particles only.
     ``partial_ctf`` ("refuse", "drop", "ignore") is what becomes of particles whose CTF is known in part.
+    ``rescale`` brings images of several pixel sizes to one (`zoo.data.packing.rescale`).
     """
 
     box: int
@@ -56,6 +57,7 @@ class PackSettings:
     limit: int | None = None
     name: str = ""
     partial_ctf: str = "refuse"
+    rescale: bool = False
 
     def validate(self) -> None:
         """Raise ZooError for a value that cannot be."""
@@ -79,6 +81,13 @@ class PackSettings:
         if size is not None and not 0 < size <= _LARGEST_PIXEL_ANGSTROM:
             raise ZooError(
                 f"--pixel-size {size:g}: expected a positive number of Å, at most {_LARGEST_PIXEL_ANGSTROM:g}"
+            )
+        if self.rescale and self.resample != "fourier":
+            raise ZooError(f"--rescale is a Fourier resampling; leave --resample {self.resample} out")
+        if self.rescale and size is not None:
+            raise ZooError(
+                f"--pixel-size {size:g} says that all images have one, --rescale that they have several; "
+                "give one of the two"
             )
         if self.normalisation != "none":
             check_radius(self.box, self.radius())
