@@ -87,3 +87,33 @@ def test_noise_alone_has_none():
     rotations = Rotation.random(12, rng=rng).as_matrix()
     sets.add(volumes, np.ones_like(volumes), rotations, rng.uniform(-1, 1, (12, 3)), np.zeros(12, int))
     assert abs(sets.snr(0).snr) < 0.005
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+def test_forty_real_ribosomes(shared_data, tmp_path):
+    """About 0.01, as of the ribosomes of a neuron (Zhao et al. 2018); none with the angles of others."""
+    from keras import ops
+
+    from zoo.data.info import DatasetInfo
+    from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
+    from zoo.data.packing.shards import PackSettings
+    from zoo.data.records.numpy_subtomograms import sequential_arrays
+    from zoo.ops.rotations import euler_to_matrix
+
+    folder = shared_data / "particles" / "ribosome_tilts_relion5"
+    (source,) = folder.glob("*_optimisation_set.star")
+    settings = PackSettings(OWN_BOX, dtype="float32", normalisation="none", contrast=1)
+    pack_subtomograms(source, tmp_path / "set", settings, processes=1)
+    info = DatasetInfo.load(tmp_path / "set")
+    true, mixed = AlignedSets(info.box, 1), AlignedSets(info.box, 1)
+    for batch in sequential_arrays(info, 10):
+        rotations = ops.convert_to_numpy(euler_to_matrix(batch["euler_deg"]))
+        shifts = -batch["shift_angstrom"] / info.voxel_size_angstrom
+        volumes, wedges, sets = batch["volume"][..., 0], batch["wedge"], np.zeros(len(shifts), int)
+        true.add(volumes, wedges, rotations, shifts, sets)
+        mixed.add(volumes, wedges, np.roll(rotations, 1, 0), shifts, sets)
+    found = true.snr(0)
+    assert found.pairs == 780 and 0.005 < found.snr < 0.03
+    assert found.snr > 3 * found.standard_error
+    assert abs(mixed.snr(0).snr) < 3 * mixed.snr(0).standard_error
