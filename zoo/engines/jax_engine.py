@@ -142,7 +142,7 @@ class JaxEngine:
 
 def _numbers(batch: dict) -> dict:
     """The arrays of a batch, of each role where it has several, that a loss can use."""
-    found = {}
+    found: dict = {}
     for name, value in batch.items():
         if isinstance(value, dict):
             found[name] = _numbers(value)

@@ -39,7 +39,7 @@ def check_model(place, *verbs: str) -> None:
             f"{place}: no such folder; expected a run folder of zoo-train, a folder of zoo-export, "
             f"or a pretrained model ({', '.join(known) or 'none here'})"
         )
-    _check_saved(saved_model_folder(known[str(place)]), verbs)
+    _check_saved(saved_model_folder(known[str(place)]) or path, verbs)
 
 
 def _check_saved(folder: Path, verbs: Iterable[str]) -> None:
