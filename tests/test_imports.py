@@ -23,6 +23,7 @@ ALLOWED = {
     "models": {"errors", "config", "registry", "ops", "layers", "engines", "metrics"},
     "metrics": {"errors", "ops"},
     "data": {"errors", "files", "input_files", "slurm", "ops"},
+    "picking": {"errors", "input_files", "data"},
     "simulate": {"errors", "files", "input_files", "ops", "data", "metrics"},
     "runs": {"errors", "config", "files", "input_files", "registry", "models", "data", "metrics", "simulate"},
     "analysis": {
@@ -68,6 +69,7 @@ WITHOUT_TENSORFLOW = {
     "layers",
     "models",
     "metrics",
+    "picking",
     "simulate",
     "analysis",
     "runs",

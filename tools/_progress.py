@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def image_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with images, images per second and time left; gives the function to call with (done, total)."""
+def image_progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
+    """A bar with images, images per second and time left; gives the function to call with (done, total).
+
+    ``unit`` says what is counted where it is not images.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -18,7 +21,7 @@ def image_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("images · {task.fields[rate]} images/s ·"),
+        TextColumn(f"{unit} · {{task.fields[rate]}} {unit}/s ·"),
         TimeRemainingColumn(),
         TextColumn("left"),
     )
@@ -28,9 +31,15 @@ def image_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
         def show(done: int, total: int) -> None:
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f}" if speed else "–")
+            bar.update(task, completed=done, total=total, rate=_rate(speed))
 
         yield show
+
+
+def _rate(speed: float | None) -> str:
+    if not speed:
+        return "–"
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
 
 
 def exit_on_sigterm() -> None:

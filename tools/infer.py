@@ -56,7 +56,8 @@ def encode(
 ) -> None:
     """Write the latent coordinates of every particle."""
     from zoo.analysis.latent import check_npz_name
-    from zoo.analysis.selection import check_output, check_place, latent_columns, open_source, write_selection
+    from zoo.analysis.selection import check_output, latent_columns, open_source, write_selection
+    from zoo.files import check_place
     from zoo.serving.places import check_model, open_data_of
 
     check_npz_name(out)

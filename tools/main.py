@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from zoo_tools._run import make_app, run
 
-COMMANDS = ("train", "pack", "simulate", "infer", "export", "models")
+COMMANDS = ("train", "pack", "pick", "simulate", "infer", "export", "models")
 
 
 class LazyGroup(TyperGroup):

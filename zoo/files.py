@@ -135,6 +135,18 @@ def check_folder(
             )
 
 
+def check_place(path: str | os.PathLike) -> None:
+    """Raise ZooError where no file can be written at `path`: a folder there, or a file in its way."""
+    path = Path(path).absolute()
+    if path.is_dir():
+        raise ZooError(f"{path}: is a folder, expected the name of a file to write")
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        raise ZooError(f"{path}: {above} is a file, so nothing can be written in it; choose another name")
+    if not os.access(above, os.W_OK):
+        raise ZooError(f"{path}: no permission to write in {above}; choose another name")
+
+
 def finish_folder(path: str | os.PathLike, marker: str, keep_others: bool = False) -> None:
     """Finish or undo what a process of this host was doing to the folder ``path`` when it died.
 

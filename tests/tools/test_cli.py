@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["zoo", "zoo-train", "zoo-pack", "zoo-simulate", "zoo-infer", "zoo-export"]
-SUB_COMMANDS = ["train", "pack", "simulate", "infer", "export", "models"]
+COMMANDS = ["zoo", "zoo-train", "zoo-pack", "zoo-pick", "zoo-simulate", "zoo-infer", "zoo-export"]
+SUB_COMMANDS = ["train", "pack", "pick", "simulate", "infer", "export", "models"]
 MODULE = {"zoo": "main"}
 
 

@@ -14,7 +14,7 @@ def save_scatter(path, embedding, cluster, label=None, title: str = "", axis: st
     panels = [("cluster", np.asarray(cluster))]
     if label is not None and (np.asarray(label) >= 0).any():
         panels.append(("label", np.asarray(label)))
-    figure = _new_figure(5.2 * len(panels), 4.8)
+    figure = new_figure(5.2 * len(panels), 4.8)
     for index, (name, values) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
         _scatter(axes, np.asarray(embedding), values, name)
@@ -22,7 +22,7 @@ def save_scatter(path, embedding, cluster, label=None, title: str = "", axis: st
         axes.set(aspect="equal", adjustable="datalim")
     if title:
         figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _scatter(axes, embedding, values, name) -> None:
@@ -59,7 +59,7 @@ def central_planes(volume) -> list[np.ndarray]:
 def save_planes(path, planes, values, titles=None, level: float | None = None) -> None:
     """`save_slices` of the `central_planes` of each map; `values`, all or some, set the grey scale."""
     low, high = np.percentile(values, [0.5, 99.9])
-    figure = _new_figure(6.3, 2.1 * len(planes) + 0.3)
+    figure = new_figure(6.3, 2.1 * len(planes) + 0.3)
     axes = figure.subplots(len(planes), 3, squeeze=False)
     for row, three in enumerate(planes):
         for column, (name, plane) in enumerate(zip("zyx", three, strict=True)):
@@ -72,10 +72,11 @@ def save_planes(path, planes, values, titles=None, level: float | None = None) -
             if row == 0:
                 panel.set_title(f"central slice in {name}", fontsize="small")
         axes[row, 0].set_ylabel(titles[row] if titles else f"map {row}", fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _new_figure(width_inch: float, height_inch: float):
+def new_figure(width_inch: float, height_inch: float):
+    """An empty matplotlib figure that needs no display."""
     # No pyplot: no global state, no display, nothing to close.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -85,6 +86,7 @@ def _new_figure(width_inch: float, height_inch: float):
     return figure
 
 
-def _save(figure, path) -> None:
+def save_figure(figure, path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with whole_path(path) as partial:
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": "zoo"})

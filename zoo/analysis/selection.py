@@ -1,6 +1,5 @@
 """Selected particles go back to the file that they came from, every column and optics group kept."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from zoo.data.formats.subtomogram_star_write import write_subtomograms
 from zoo.data.particles import write_particles
 from zoo.data.reopen import SourceRecord, reopen_source, require_same_rows
 from zoo.errors import ZooError
+from zoo.files import check_place
 
 
 def read_source(origin, uid, source_row, path=None, stacks=None):
@@ -43,18 +43,6 @@ def check_output(path, table) -> None:
             f"{path.suffix or 'without a suffix'}"
         )
     check_place(path)
-
-
-def check_place(path) -> None:
-    """Raise ZooError where no file can be written at `path`: a folder there, or a file in its way."""
-    path = Path(path).absolute()
-    if path.is_dir():
-        raise ZooError(f"{path}: is a folder, expected the name of a file to write")
-    above = next(folder for folder in path.parents if folder.exists())
-    if not above.is_dir():
-        raise ZooError(f"{path}: {above} is a file, so nothing can be written in it; choose another name")
-    if not os.access(above, os.W_OK):
-        raise ZooError(f"{path}: no permission to write in {above}; choose another name")
 
 
 def write_selection(table, source_row, path, columns=None) -> int:
