@@ -68,6 +68,10 @@ def pack(
     outside: Annotated[
         str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
     ] = "refuse",
+    pose_normalise: Annotated[
+        bool,
+        typer.Option("--pose-normalise", help="Cut each box again from --tomogram in its main axes."),
+    ] = False,
     wedge: Annotated[
         Path | None, typer.Option(help="Fourier mask of all subtomograms: 1 measured, DC in the middle.")
     ] = None,
@@ -121,6 +125,8 @@ def pack(
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
     if contrast not in ("auto", "+1", "1", "-1"):
         raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    if pose_normalise and tomogram is None:
+        raise ZooError("--pose-normalise: boxes are cut again from a tomogram; give --tomogram")
     for path in (particles, tomogram, wedge, *(passthrough or [])):
         if path is not None and not path.is_dir():
             existing_file(path)
@@ -179,6 +185,7 @@ def pack(
                 tomogram_name=tomogram_name,
                 stacks=None if stacks is None else str(stacks),
                 tomograms=None if tomograms is None else str(tomograms),
+                pose_normalise=pose_normalise,
             )
             result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
         else:

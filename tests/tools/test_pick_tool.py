@@ -110,3 +110,18 @@ def test_what_is_refused_leaves_nothing_behind(folder, tmp_path, refused):
     other = refused(tomogram, "--out", out, "--truth", tmp_path / "other.star")
     assert "no row belongs to tomogram tomogram" in other and "--tomogram-name" in other
     assert not out.exists() and not out.with_suffix(".png").exists()
+
+
+def test_pose_normalised_records_from_the_command_line(folder, tmp_path, call):
+    from zoo_tools.pack import app
+
+    words = ["--tomogram", folder / "tomogram.mrc", "--coordinates", folder / "truth.csv", "--box", 12]
+    more = ["--pose-normalise", "--outside", "drop", "--processes", 1, "--tilt-range", -60, 60]
+    code, said, err = call(app, "zoo-pack", tmp_path / "rec", *words, *more)
+    assert code == 0, err
+    assert "each box lies in the frame of what it shows" in said
+    assert DatasetInfo.load(tmp_path / "rec").wedge == "mask"
+    code, said, err = call(app, "zoo-pack", tmp_path / "rec", *words, *more)
+    assert code == 0 and "already packed, nothing to do" in said, err
+    code, said, err = call(app, "zoo-pack", "--check", tmp_path / "rec", "--processes", 1)
+    assert code == 0 and "whole and consistent" in said, err

@@ -192,6 +192,7 @@ OTHERS = [
     ("pack", "@DIR/places.csv", "no folder to write to: zoo-pack PARTICLES OUT"),
     ("pack", "@DIR/places.csv o --contrast 3", "--contrast 3: expected auto, +1 or -1"),
     ("pack", "@DIR/places.csv o --tomogram @DIR/none.mrc", "@DIR/none.mrc: no such file"),
+    ("pack", "@DIR/places.csv o --pose-normalise", "--pose-normalise: boxes are cut again from a tomogram"),
     ("pack", "@DIR/full --check", "@DIR/full: no info.json in it"),
     ("pick", "@DIR/none.mrc --out p.star", "@DIR/none.mrc: no such file"),
     ("pick", "@DIR/full --out p.star", "@DIR/full: is a folder, expected a file"),

@@ -10,6 +10,8 @@ import numpy as np
 from zoo.data.kinds import kind_of
 from zoo.errors import ZooError
 
+_POSES = {f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")} | {f"rlnOrigin{axis}Angst" for axis in "XYZ"}
+
 
 def write_columns(info, path: str | Path, columns: Mapping[str, np.ndarray], table=None) -> str:
     """Write the packed file with ``columns`` (values in record order) to ``path``; a line about it.
@@ -22,6 +24,11 @@ def write_columns(info, path: str | Path, columns: Mapping[str, np.ndarray], tab
     try:
         count = kind_of(info).write_columns(info, path, columns, table)
     except ZooError as error:
+        if (info.source.get("options") or {}).get("pose_normalise"):
+            # without the frames poses in the boxes mean nothing in the tomogram
+            columns = {name: values for name, values in columns.items() if name not in _POSES}
+            _write_bare(path, info.load_table(), columns)
+            return f"{path}: no poses and no image names: the frames of the boxes are not known ({error})"
         _write_bare(path, info.load_table(), columns)
         return f"{path}: poses without image names ({error})"
     return f"{path}: poses and classes of {count} {info.kind}"

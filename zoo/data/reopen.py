@@ -41,7 +41,11 @@ class SourceRecord:
             ):
                 size = info.settings.get("pixel_size_angstrom")
                 options = {} if size is None else {"pixel_size_angstrom": size}
-        return cls(str(info.source.get("path") or ""), info.kind, options, info.command)
+        path = str(info.source.get("path") or "")
+        beside = os.path.join(info.path, os.path.basename(path))
+        if options and options.get("pose_normalise") and not os.path.exists(path) and os.path.exists(beside):
+            path = beside  # the file of frames lies in the data set's folder and moves with it
+        return cls(path, info.kind, options, info.command)
 
     @classmethod
     def from_text(cls, text: str) -> SourceRecord:

@@ -11,8 +11,9 @@ import numpy as np
 from zoo.data.formats.mrc import read_header
 from zoo.data.formats.star_blocks import split_values
 from zoo.data.formats.tomograms_star import is_optimisation_set, read_optimisation_set
-from zoo.data.tables.particle_table import Source
-from zoo.data.tables.subtomogram_table import SubtomogramTable
+from zoo.data.tables.cube_frames import CubeFrames
+from zoo.data.tables.particle_table import EULER_COLUMNS, Source
+from zoo.data.tables.subtomogram_table import SHIFT_COLUMNS_3D, SubtomogramTable
 from zoo.errors import ZooError
 from zoo.input_files import existing_file, resolve_images
 
@@ -66,6 +67,7 @@ def read_subtomograms(
     tomogram_name: str | None = None,
     stacks: str | os.PathLike | None = None,
     tomograms: str | os.PathLike | None = None,
+    pose_normalise: bool = False,
 ) -> SubtomogramTable:
     """Subtomograms of a STAR file or a folder of MRC/EM files; with ``tomogram`` the places in it.
 
@@ -74,7 +76,8 @@ def read_subtomograms(
     ``tilt_range_deg`` hold for all and override the file; a set without either counts as measured everywhere.
     ``pixel_size_angstrom`` overrides what the files say; ``stacks`` is the folder that volumes
     or tomogram have moved to. Of 2D tilt stacks ``tomograms`` (tomograms.star) describes the tilts; it is
-    found beside the file, or ``source`` is an optimisation_set.star. What was given is kept in
+    found beside the file, or ``source`` is an optimisation_set.star. With ``pose_normalise`` the angles and
+    origins of the file are the frames that its boxes are cut in (`CubeFrames`). What was given is kept in
     ``table.source.options``. Raises ZooError with file, row, what was found and what was expected.
     """
     source = os.path.abspath(os.fspath(source))
@@ -95,6 +98,8 @@ def read_subtomograms(
             tomogram = resolve_images([os.fspath(tomogram)], os.getcwd(), moved_to=stacks)[0][0]
         tomogram = existing_file(tomogram)
         table = read_coordinates(source, tomogram, pixel_size_angstrom, tomogram_name)
+        if pose_normalise:
+            _take_frames(table)
     elif os.path.isdir(source):
         table = _read_folder(source)
     else:
@@ -115,9 +120,25 @@ def read_subtomograms(
         "tomogram_name": tomogram_name,
         "stacks": stacks,
         "tomograms": None if table.tilts is None else table.tilts.files[0],
+        "pose_normalise": pose_normalise or None,
     }
     table.known_source().options = {name: value for name, value in given.items() if value is not None}
     return table
+
+
+def _take_frames(table: SubtomogramTable) -> None:
+    """The poses of ``table`` become frames; those of the particles in the cubes are then not known."""
+    poses = np.hstack([table.euler_deg(), table.shift_angstrom()])
+    bad = np.flatnonzero(~np.isfinite(poses).all(axis=1))
+    if bad.size:
+        row = table.source_row[bad[0]] + 1
+        raise ZooError(
+            f"{table.known_source().path}: row {row}: no angles or origins, so no frame to cut its box in; "
+            "pack the places again with --pose-normalise"
+        )
+    table.frames = CubeFrames.from_pose(poses[:, :3], poses[:, 3:] / table.pixel_size_angstrom[:, None])
+    for name in (*EULER_COLUMNS, *SHIFT_COLUMNS_3D):
+        setattr(table, name, np.full(len(table), np.nan))
 
 
 def _read_folder(folder: str) -> SubtomogramTable:
@@ -135,9 +156,7 @@ def _read_folder(folder: str) -> SubtomogramTable:
     if weights:
         columns["wedge_index"] = np.arange(len(paths))
     source = Source("folder", folder, image_root=folder, notes=notes)
-    return SubtomogramTable(
-        paths, columns, source, names, [os.path.join(folder, name) for name in weights]
-    )
+    return SubtomogramTable(paths, columns, source, names, [os.path.join(folder, name) for name in weights])
 
 
 def _sort_out(folder: str, names: list[str]) -> tuple[list[str], list[str], list[str]]:

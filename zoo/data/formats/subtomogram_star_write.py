@@ -40,13 +40,14 @@ def write_subtomograms(
     Rows of another source are made new as RELION 3.1 has them, names relative to ``path``'s folder, ``box``
     voxels (None: that of the files). With ``relion5`` also what RELION 4 and 5 want (``rlnTomo...``; 3D, no
     2D stacks). ``extra_columns`` maps names to one value per particle; angles and origins in them are those
-    of the boxes, and replace the file's. What was given beside the source (pixel size, wedge, range of tilts,
+    of the boxes as packed, are brought to the tomogram where these were cut in frames of their own, and
+    replace the file's. What was given beside the source (pixel size, wedge, range of tilts,
     moved files) is stated in the rows.
     """
     path = os.path.abspath(os.fspath(path))
     if not len(table):
         raise ZooError(f"{path}: no subtomograms to write")
-    extra = _checked(table, path, extra_columns)
+    extra = _out_of_frames(table, _checked(table, path, extra_columns))
     if table.source is not None and table.source.format == "star":
         blocks, target = dict(table.source.blocks), table.source.particle_block
         particles = blocks[target].iloc[table.source_row].reset_index(drop=True).copy()
@@ -81,6 +82,19 @@ def _checked(table: SubtomogramTable, path: str, extra_columns: dict | None) -> 
         if values.shape != (len(table),):
             raise ZooError(f"{path}: column {name} holds {values.shape} values, expected {len(table)}")
     return extra
+
+
+def _out_of_frames(table: SubtomogramTable, extra: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Poses of particles in cubes that were cut turned and moved → poses in boxes cut straight."""
+    if table.frames is None or not set(extra) & {*ANGLES.values(), *ORIGINS.values()}:
+        return extra
+    none, voxel = np.zeros(len(table)), table.pixel_size_angstrom
+    euler_deg = np.stack([extra.get(name, none) for name in ANGLES.values()], axis=1)
+    origin = np.stack([extra.get(name, none) / voxel for name in ORIGINS.values()], axis=1)
+    euler_deg, origin = table.frames.to_tomogram(euler_deg.astype(np.float64), origin)
+    found = dict(zip(ANGLES.values(), euler_deg.T, strict=True))
+    found |= dict(zip(ORIGINS.values(), (origin * voxel[:, None]).T, strict=True))
+    return extra | found
 
 
 def _state_options(table: SubtomogramTable, path: str, blocks: dict, particles, comments: dict) -> None:

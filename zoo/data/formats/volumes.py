@@ -9,8 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from zoo.data.formats.cut_in_frame import cut_in_frame, frame_reach, turned_weight
 from zoo.data.formats.em import em_shape
-from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight
+from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight, whole_of
 from zoo.data.formats.mapped_volumes import MappedVolumes
 from zoo.data.formats.mrc import read_header, read_volume, require_cubic
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
@@ -56,7 +57,7 @@ class VolumeReader:
         self.headers = {stack: self._open(stack) for stack in np.unique(table.stack_index).tolist()}
         self.box = self._common_box(box)
         # of the whole table: a part of it stores its wedges in the same form
-        self.stores_masks = bool((table.wedge_index >= 0).any())
+        self.stores_masks = table.stores_masks
         self._tomograms = MappedVolumes()
         if not clip:
             self._check_bounds()
@@ -106,6 +107,12 @@ class VolumeReader:
             if weight >= 0:
                 correction = self._weight(weight, int(states[index]))[1]
                 if correction is not None:
+                    if self.table.frames is not None:
+                        raise ZooError(
+                            f"{self.where(index)}: its CTF volume has signs or is premultiplied, which a "
+                            "turned box cannot take back; give a mask with --wedge, or leave out "
+                            "--pose-normalise"
+                        )
                     volume = apply_correction(volume, correction)
             out[place] = volume
         return out
@@ -114,8 +121,12 @@ class VolumeReader:
         """Fourier weight, half form (box, box, box // 2 + 1) float32, of a volume cropped to ``box``."""
         number = int(self.table.wedge_index[index])
         if number >= 0:
-            return crop_weight(self._weight(number, int(self._states[index]))[0], box)
-        return half_of(wedge_mask(box, self.table.tilt_min_deg[index], self.table.tilt_max_deg[index]))
+            weight = crop_weight(self._weight(number, int(self._states[index]))[0], box)
+        else:
+            weight = half_of(wedge_mask(box, self.table.tilt_min_deg[index], self.table.tilt_max_deg[index]))
+        if self.table.frames is None:
+            return weight
+        return half_of(turned_weight(whole_of(weight), self.table.frames.matrices[index]))
 
     def close(self) -> None:
         """Let go of the tomograms; they are opened again when needed."""
@@ -139,9 +150,7 @@ class VolumeReader:
         try:
             path = self.table.wedge_paths[number]
             if not os.path.exists(path):
-                raise ZooError(
-                    f"{path}: no such wedge or CTF volume; put it there or correct rlnCtfImage"
-                )
+                raise ZooError(f"{path}: no such wedge or CTF volume; put it there or correct rlnCtfImage")
             found = os.stat(path)
             return _cached_weight(path, self.box, state, (found.st_mtime_ns, found.st_size, found.st_ino))
         except ZooError as error:
@@ -153,6 +162,14 @@ class VolumeReader:
         if not cut:
             return read_volume(self.headers[stack].path)[0]
         file = self.headers[stack]
+        if self.table.frames is not None:
+            middle = np.array(self._corner(index)) + self.box // 2
+            frame = self.table.frames.select(index)
+
+            def part(inside: tuple[slice, slice, slice]) -> np.ndarray:
+                return self._tomograms.part(file.path, inside)
+
+            return cut_in_frame(part, file.shape, middle, frame.matrices, frame.centres_voxel, self.box)
         low = self._corner(index)
         inside = tuple(
             slice(max(start, 0), min(start + self.box, size))
@@ -221,11 +238,16 @@ class VolumeReader:
     def outside(self) -> np.ndarray:
         """Indices of the boxes that reach beyond their tomogram."""
         rows = np.flatnonzero(self.cut)
-        low = np.rint(self.table.coordinates_voxel()[rows]) - self.box // 2
+        if not len(rows):
+            return rows
+        nearest = np.rint(self.table.coordinates_voxel()[rows])
+        frames = None if self.table.frames is None else self.table.frames.select(rows)
+        reach = frame_reach(frames, self.box, len(rows))
         sizes = np.zeros((max(self.headers) + 1, 3))
         for stack, header in self.headers.items():
             sizes[stack] = header.shape[::-1]
-        beyond = (low < 0) | (low + self.box > sizes[self.table.stack_index[rows]])
+        last = sizes[self.table.stack_index[rows]] - 1
+        beyond = (nearest + reach[0] < 0) | (nearest + reach[1] > last)
         return rows[beyond.any(axis=1)]
 
 

@@ -123,8 +123,12 @@ def pack_table(
     finalise_only: bool = False,
     command: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    contrast: dict | None = None,
 ) -> PackResult:
-    """Pack the particles or subtomograms of a table; see ``pack_particles``."""
+    """Pack the particles or subtomograms of a table; see ``pack_particles``.
+
+    ``contrast`` is what `find_contrast` found where it was asked before, None: it is found here.
+    """
     started = time.monotonic()
     if processes is not None and not 1 <= processes <= _MOST_PROCESSES:
         raise ZooError(f"--processes {processes}: expected 1 to {_MOST_PROCESSES}")
@@ -139,7 +143,7 @@ def pack_table(
             # A run that was killed just after its last file has left its markers.
             shutil.rmtree(state.folder, ignore_errors=True)
             return PackResult(state.info, len(plan.names), 0, 0, 0, time.monotonic() - started, "")
-        contrast = state.contrast or _find_contrast(reader, plan.settings)
+        contrast = state.contrast or contrast or find_contrast(reader, plan.settings)
         state.begin(contrast)
 
         todo = [] if finalise_only else [i for i in share.shards(len(plan.names)) if i in state.missing]
@@ -200,7 +204,7 @@ def _make_task(
     return ShardTask(out / plan.names[index], state.marker_path(index), part, plan.settings, sign, first)
 
 
-def _find_contrast(reader: Reader, settings: PackSettings) -> dict:
+def find_contrast(reader: Reader, settings: PackSettings) -> dict:
     """The contrast sign and how it was found, as info.json keeps it; ``doubt`` speaks against it."""
     stated = reader.table.source.stated_contrast_sign if reader.table.source else None
     affordable = _CONTRAST_BYTES // (4 * reader.box**reader.table.image_ndim)

@@ -11,9 +11,10 @@ import numpy as np
 from zoo.data.formats.coordinates import OUTSIDE, keep_inside
 from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.formats.volumes import VolumeReader
-from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
+from zoo.data.packing.pack_particles import PackResult, find_contrast, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
+from zoo.data.packing.pose_normalise import frames_in, undone_on_error
 from zoo.data.packing.shards import OWN_BOX, PackSettings
 from zoo.data.packing.wedge_check import check_wedges
 from zoo.data.subtomograms import read_subtomograms
@@ -34,7 +35,8 @@ class VolumeOptions:
     tilts given: "relion" (a tilt of t degrees measures kz = -kx tan t) or "imod" (the other sign).
     ``tomogram_name`` is how the source names the tomogram, ``stacks`` the folder that volumes or tomogram
     have moved to. ``tomograms`` is the tomograms.star that describes the tilts of 2D stacks, where it is
-    not beside the source.
+    not beside the source. ``pose_normalise`` cuts each box again from the tomogram, in the frame of what it
+    shows (`principal_frame`).
     """
 
     tomogram: str | None = None
@@ -45,6 +47,7 @@ class VolumeOptions:
     tomogram_name: str | None = None
     stacks: str | None = None
     tomograms: str | None = None
+    pose_normalise: bool = False
 
 
 def pack_subtomograms(
@@ -67,7 +70,9 @@ def pack_subtomograms(
     tomogram, ``settings.box`` is the box in its voxels. ``notes`` gets what a person should know: boxes left
     out or clipped, no wedge stated. Raises ZooError with one line for bad input.
     """
-    options = options or VolumeOptions()
+    options, out = options or VolumeOptions(), Path(out).absolute()
+    if options.pose_normalise and options.tomogram is None:
+        raise ZooError("--pose-normalise: boxes are cut again from a tomogram; give --tomogram")
     if options.outside not in OUTSIDE:
         raise ZooError(f"--outside {options.outside}: expected one of {', '.join(OUTSIDE)}")
     if settings.partial_ctf != "refuse":
@@ -114,18 +119,67 @@ def pack_subtomograms(
         notes(line)
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
-    return pack_table(
-        table,
-        reader,
+    contrast = None
+    with undone_on_error(out):
+        if options.pose_normalise:
+            assert isinstance(reader, VolumeReader)  # places in a tomogram
+            anew = overwrite and not finalise_only
+            reader, contrast = _in_frames(reader, out, settings, options, anew, notes, progress)
+        return pack_table(
+            reader.table,
+            reader,
+            out,
+            settings,
+            share=share,
+            processes=processes,
+            overwrite=overwrite,
+            finalise_only=finalise_only,
+            command=command,
+            progress=progress,
+            contrast=contrast,
+        )
+
+
+def _in_frames(
+    reader: VolumeReader,
+    out: Path,
+    settings: PackSettings,
+    options: VolumeOptions,
+    anew: bool,
+    notes: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> tuple[VolumeReader, dict]:
+    """A reader of the same boxes in frames of their own, from a STAR file in ``out``, and the contrast."""
+    known = np.isfinite(reader.table.euler_deg()).all(axis=1)
+    if known.any():
+        notes(
+            f"the poses of {int(known.sum())} of {len(known)} rows give way to the frames of the boxes, and "
+            "are not in the records"
+        )
+    star, contrast = frames_in(
         out,
-        settings,
-        share=share,
-        processes=processes,
-        overwrite=overwrite,
-        finalise_only=finalise_only,
-        command=command,
-        progress=progress,
+        reader,
+        {"box": reader.box, "contrast": settings.contrast, "outside": options.outside},
+        lambda straight: find_contrast(straight, settings),
+        anew,
+        progress,
     )
+    table = read_subtomograms(
+        star,
+        options.tomogram,
+        settings.pixel_size_angstrom,
+        options.wedge,
+        _in_our_sign(options),
+        options.tomogram_name,
+        options.stacks,
+        pose_normalise=True,
+    )
+    table, words = keep_inside(_settle_ctf(table, notes), reader.box, options.outside)
+    if words:
+        notes(f"turned boxes reach farther: {words}")
+    turned = VolumeReader(table, reader.box, clip=options.outside == "clip")
+    notes(f"each box lies in the frame of what it shows; {star} has angles and origins that bring it back")
+    return turned, contrast
 
 
 def _in_our_sign(options: VolumeOptions) -> tuple[float, float] | None:

@@ -96,7 +96,7 @@ def make_plan(table: ParticleTable, reader: Reader, settings: PackSettings) -> P
 def bytes_per_record(table: ParticleTable, settings: PackSettings) -> int:
     """About how many bytes a record takes, with the wedge of a volume."""
     size = record_bytes(settings.box, settings.dtype, table.image_ndim)
-    if isinstance(table, SubtomogramTable) and (table.wedge_index >= 0).any():
+    if isinstance(table, SubtomogramTable) and table.stores_masks:
         size += settings.box**2 * (settings.box // 2 + 1) * WEDGE_DTYPE.itemsize
     return size
 

@@ -75,7 +75,7 @@ def _wedge_form(table: ParticleTable) -> str:
     """How the records of subtomograms say what is measured: by masks or by ranges of tilts."""
     if not isinstance(table, SubtomogramTable):
         return ""
-    return "mask" if (table.wedge_index >= 0).any() else "tilts"
+    return "mask" if table.stores_masks else "tilts"
 
 
 def _count_labels(labels: np.ndarray) -> dict[int, int]:

@@ -20,7 +20,10 @@ VOXEL_LABEL_DTYPE = np.dtype("i1")
 def volume_features(
     reader: VolumeReader | TiltStackReader | ArrayReader, box: int, first: int
 ) -> list[dict[str, Feature]]:
-    """``wedge`` (bytes) and ``index`` of every subtomogram of ``reader.table``, and ``voxel_labels`` if any.
+    """``wedge`` (bytes) and ``index`` of every subtomogram of ``reader.table``, and what else some sets have.
+
+    That is ``voxel_labels``, and of boxes cut in frames of their own ``frame_euler_deg`` and
+    ``frame_shift_angstrom`` (3 each): the pose that brings the box to its place in the tomogram.
 
     ``wedge`` is the half form of the Fourier weights for ``box`` voxels, float16; empty where the range of
     tilts says it all. ``index`` is the number of the record in the data set, from ``first`` on.
@@ -28,16 +31,21 @@ def volume_features(
     table = reader.table
     tilts = table.tilt_range_deg().astype(np.float32)
     states = table.ctf_state()
+    frames = None if table.frames is None else table.frames.pose()
     packed: dict[tuple, bytes] = {}  # most sets have one wedge for many particles
     features: list[dict[str, Feature]] = []
     for row, number in enumerate(table.wedge_index.tolist()):
-        own = row if isinstance(reader, ArrayReader) else 0  # in memory each may have a wedge of its own
-        key = (number, *tilts[row].tolist()) if number < 0 else (number, own, int(states[row]))
+        own = row if isinstance(reader, ArrayReader) or frames is not None else 0  # each has its own wedge
+        key = (number, own, *tilts[row].tolist()) if number < 0 else (number, own, int(states[row]))
         if key not in packed:
             masks = reader.stores_masks
             packed[key] = reader.wedge(row, box).astype(WEDGE_DTYPE).tobytes() if masks else b""
         index = np.array([first + row])
         features.append({"wedge": packed[key], "index": index})
+        if frames is not None:
+            features[-1]["frame_euler_deg"] = frames[0][row].astype(np.float32)
+            shift = frames[1][row] * table.pixel_size_angstrom[row]
+            features[-1]["frame_shift_angstrom"] = shift.astype(np.float32)
         labels = reader.labels(row) if isinstance(reader, ArrayReader) else None
         if labels is not None:
             features[-1][VOXEL_LABELS] = labels.tobytes()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from zoo.data.tables.cube_frames import CubeFrames
 from zoo.data.tables.particle_table import (
     ANGSTROM,
     DEGREES,
@@ -35,6 +36,8 @@ class SubtomogramTable(ParticleTable):
     ``premultiplied``: all volumes were multiplied with their CTF and the wedge files hold CTF² (RELION 4, 5);
     where that is so of some only, ``source.ctf_state`` says of which.
     ``tilts``: the files are stacks of tilt images, and volumes and wedges have to be made of them.
+    ``frames``: the volumes are cut from the tomogram turned and moved (`CubeFrames`), and the pose columns,
+    where known, are those of the particles in these cubes.
     """
 
     shift_z_angstrom: Annotated[Float64, ANGSTROM]
@@ -57,10 +60,12 @@ class SubtomogramTable(ParticleTable):
         wedge_paths: Sequence[str] = (),
         premultiplied: bool = False,
         tilts: TiltParticles | None = None,
+        frames: CubeFrames | None = None,
     ):
         self.wedge_paths = [str(path) for path in wedge_paths]
         self.premultiplied = premultiplied
         self.tilts = tilts
+        self.frames = frames
         super().__init__(stack_paths, columns, source, stack_names)
 
     def __repr__(self) -> str:
@@ -72,7 +77,13 @@ class SubtomogramTable(ParticleTable):
         assert isinstance(part, SubtomogramTable)  # select makes another of its own class
         part.wedge_paths, part.premultiplied = self.wedge_paths, self.premultiplied
         part.tilts = None if self.tilts is None else self.tilts.select(indices)
+        part.frames = None if self.frames is None else self.frames.select(indices)
         return part
+
+    @property
+    def stores_masks(self) -> bool:
+        """Whether records need a wedge of their own: ranges of tilts cannot say all of them."""
+        return self.frames is not None or bool((self.wedge_index >= 0).any())
 
     def ctf_state(self) -> np.ndarray:
         """``RAW``, ``FLIPPED`` or ``PREMULTIPLIED`` of every volume, (n,) uint8."""
