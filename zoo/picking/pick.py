@@ -91,8 +91,6 @@ def _choose(tomogram, settings, sample: ResponseSample, found, blocks: int) -> P
     if padding:
         share = f"{100 * padding:.0f} %"
         notes.append(f"{share} of the voxels have one grey value: taken as padding, not as noise")
-    if tomogram.in_memory:
-        notes.append(f"{tomogram.path}: is read whole into memory (compressed, EM, or axes out of order)")
     sign, words = settings.contrast, "as given"
     if not sign:
         voxels = len(values) * sample.step**3

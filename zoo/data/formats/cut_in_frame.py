@@ -23,8 +23,8 @@ def cut_in_frame(
 ) -> np.ndarray:
     """Cube (box, box, box) float32, [z, y, x], whose point u shows middle + R^T u + centre (cubic spline).
 
-    ``read`` gives parts of a tomogram of ``shape`` (z, y, x). ``matrix`` R (3, 3) has the cube's axes as rows,
-    xyz; u counts from voxel box // 2. What lies beyond the tomogram is filled with the mean of the rest.
+    ``read`` gives parts of a tomogram of ``shape`` (z, y, x). ``matrix`` R (3, 3) has the cube's axes as
+    rows, xyz; u counts from voxel box // 2. Beyond the tomogram stands the mean of what lies inside.
     """
     axis = np.arange(box) - box // 2
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
