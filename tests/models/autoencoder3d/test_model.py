@@ -1,0 +1,80 @@
+"""autoencoder3d: the paper's layers, a loss that is what it says, and codes that tell what is in a cube."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.errors import ZooError
+from zoo.models.supervised import HELD_BACK, Supervision
+
+
+def cubes(count, box=16, seed=0):
+    """(2 count, n, n, n, 1): balls, then flat sheets, in noise."""
+    rng = np.random.default_rng(seed)
+    axis = np.arange(box) - box // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    ball, sheet = np.exp(-((x**2 + y**2 + z**2) / 18.0)), np.exp(-((z**2) / 8.0))
+    clean = np.concatenate([np.repeat(each[None], count, axis=0) for each in (ball, sheet)])
+    noisy = clean + rng.normal(0, 0.3, clean.shape)
+    return noisy[..., None].astype("float32"), np.repeat([0, 1], count)
+
+
+def test_the_paper_has_so_many_weights():
+    model = zoo.create_model("autoencoder3d", preset="paper", seed=0)
+    # 2 convolutions and a dense layer, a dense layer and 3 convolutions, each with its biases
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 1_149_793
+    s = model.learning
+    assert (s.learning_rate, s.beta_1, s.beta_2, s.batch_size, s.patience) == (1e-3, 0.9, 0.99, 8, 20)
+    assert s.validation_fraction == 0.1 and s.sparsity == 1e-4
+    out = model({"volume": np.zeros((2, 32, 32, 32, 1), "float32")})
+    assert tuple(out.shape) == (2, 32, 32, 32, 1)
+
+
+@pytest.mark.parametrize("box", [8, 12, 20])
+def test_any_box_that_can_be_halved_twice(box):
+    model = zoo.create_model("autoencoder3d", seed=0, box=box, filters=2)
+    assert tuple(model.density(np.zeros((3, 32), "float32")).shape) == (3, box, box, box)
+
+
+def test_another_box_is_one_line():
+    with pytest.raises(
+        ZooError, match="box=30 cannot be halved twice; pack with a box that is a multiple of 4"
+    ):
+        zoo.create_model("autoencoder3d", box=30)
+
+
+def test_held_back_records_move_nothing_and_sparsity_counts():
+    volumes, _ = cubes(2)
+    model = zoo.create_model("autoencoder3d", seed=3, box=16, filters=2, latent_dim=4, sparsity=0.1)
+    model.compile()
+    learner = Supervision(model, "volume", model.learning)
+    batch = {"volume": volumes, HELD_BACK: np.array([0, 1, 0, 0])}
+    loss = float(learner.player_loss("model", batch, {}, None, 0)[0])
+    kept = volumes[[0, 2, 3]]
+    code, drawn = (
+        keras.ops.convert_to_numpy(f({"volume": kept})) for f in (lambda b: model.encode(b)["z_mean"], model)
+    )
+    each = ((drawn - kept) ** 2).mean(axis=(1, 2, 3, 4)) + 0.1 * np.abs(code).sum(axis=1)
+    assert loss == pytest.approx(each.sum() / 4 / 0.9, rel=1e-4)
+    batch["volume"] = np.concatenate([volumes[:1], 50 * volumes[1:2], volumes[2:]])
+    assert float(learner.player_loss("model", batch, {}, None, 0)[0]) == pytest.approx(loss, rel=1e-5)
+    plain = float(learner.loss(batch, np.ones(4, "float32")))
+    drawn = keras.ops.convert_to_numpy(model(batch))
+    assert plain == pytest.approx(((drawn - batch["volume"]) ** 2).mean(), rel=1e-4)
+
+
+def test_codes_tell_balls_from_sheets():
+    from sklearn.cluster import KMeans
+
+    from zoo.metrics.clustering import clustering_scores
+
+    volumes, kinds = cubes(24)
+    model = zoo.create_model("autoencoder3d", seed=1, box=16, filters=4, latent_dim=8)
+    model.compile()
+    before = float(((keras.ops.convert_to_numpy(model({"volume": volumes})) - volumes) ** 2).mean())
+    model.fit({"volume": volumes}, volumes, batch_size=16, epochs=25, verbose=0)
+    after = float(((keras.ops.convert_to_numpy(model({"volume": volumes})) - volumes) ** 2).mean())
+    assert after < 0.6 * before
+    found = KMeans(2, n_init=3, random_state=0).fit_predict(model.encode({"volume": volumes})["z_mean"])
+    assert clustering_scores(kinds, found)["nmi"] > 0.9

@@ -1,0 +1,128 @@
+"""``autoencoder3d``: a convolutional autoencoder of subtomograms.
+
+Zeng, Leung, Zeev-Ben-Mordehai, Xu: A convolutional autoencoder approach for mining features in cellular
+electron cryo-tomograms and weakly supervised coarse segmentation (2018), section 2.2 and figure 2a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from zoo.models.autoencoder3d.config import Autoencoder3DConfig
+from zoo.models.capabilities import Encodes, MakesMaps
+from zoo.models.endpoint import Endpoint, Input
+from zoo.models.preview import Maps
+from zoo.models.supervised import SupervisedModel
+
+_SHOWN = 4
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
+    """Cubes (b, n, n, n, 1) → codes (b, latent_dim), none below 0 → cubes.
+
+    The loss is the mean squared error of all voxels and the L1 norm of the codes, which makes them sparse.
+    """
+
+    target = "volume"
+
+    def __init__(self, name: str | None = None, seed: int = 0, **config: Any):
+        super().__init__(name=name, seed=seed)
+        self.learning = s = Autoencoder3DConfig.of(config, "autoencoder3d")
+        self.box, self.latent_dim, self.voxel_size_angstrom = s.box, s.latent_dim, s.voxel_size_angstrom
+        self.sparsity = s.sparsity
+        self.encoder, self.decoder = _encoder(s, self.seed), _decoder(s, self.seed)
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """What ``__init__`` takes."""
+        return {"name": self.name, "seed": self.seed, **self.learning.values()}
+
+    def call(self, batch: Mapping[str, Any], training: bool = False):
+        """``volume`` (b, n, n, n, 1) as the model draws it."""
+        return self.decoder(self.encoder(batch["volume"]))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The squared error, and in training the L1 norm of the codes, a weight for each record in both.
+
+        Not a regulariser of a layer: that would also learn from records that are held back.
+        """
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training or not self.sparsity:
+            return loss
+        norm = ops.sum(ops.abs(self.encoder(x["volume"])), axis=-1)
+        if sample_weight is not None:
+            norm = norm * ops.reshape(sample_weight, (-1,))
+        return loss + self.sparsity * ops.mean(norm)
+
+    def encode(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``z_mean`` (b, d), the codes; ``z_logvar`` is 0, they have no spread."""
+        code = self.encoder(batch["volume"])
+        return {"z_mean": code, "z_logvar": ops.zeros_like(code)}
+
+    def density(self, z):
+        """Codes (b, d) → cubes (b, n, n, n), z, y, x."""
+        return self.decoder(z)[..., 0]
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Named signatures of the SavedModel."""
+        volume, z = Input((None, *(self.box,) * 3, 1)), Input((None, self.latent_dim), "latent")
+        return {
+            "encode": Endpoint(lambda **batch: self.encode(batch), {"volume": volume}),
+            "density": Endpoint(lambda z: {"density": self.density(z)}, {"z": z}),
+        }
+
+    def preview(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Cubes beside what the model makes of them."""
+        real = np.asarray(batch["volume"])[:_SHOWN]
+        found = ops.convert_to_numpy(self({"volume": real}))
+        return {"cubes-real": Maps(real[..., 0]), "cubes-coded": Maps(found[..., 0])}
+
+    def figures(self) -> dict[str, float]:
+        """Nothing beside the losses of a step."""
+        return {}
+
+
+def _conv(filters: int, seed: int, activation: str | None = "relu") -> layers.Layer:
+    return layers.Conv3D(filters, 3, padding="same", activation=activation, kernel_initializer=_glorot(seed))
+
+
+def _glorot(seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.GlorotUniform(seed)
+
+
+def _encoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((*(s.box,) * 3, 1)),
+            _conv(s.filters, seed + 1),
+            layers.MaxPooling3D(2),
+            _conv(s.filters, seed + 2),
+            layers.MaxPooling3D(2),
+            layers.Flatten(),
+            layers.Dense(s.latent_dim, "relu", kernel_initializer=_glorot(seed + 3)),
+        ],
+        name="encoder",
+    )
+
+
+def _decoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
+    side = s.box // 4
+    return keras.Sequential(
+        [
+            keras.Input((s.latent_dim,)),
+            layers.Dense(side**3 * s.filters, "relu", kernel_initializer=_glorot(seed + 4)),
+            layers.Reshape((side, side, side, s.filters)),
+            layers.UpSampling3D(2),
+            _conv(s.filters, seed + 5),
+            layers.UpSampling3D(2),
+            _conv(s.filters, seed + 6),
+            _conv(1, seed + 7, activation=None),
+        ],
+        name="decoder",
+    )
