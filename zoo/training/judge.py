@@ -23,7 +23,7 @@ class Judge:
 
     Has nothing to say (``figures`` is empty) where fewer than two labels are known, or the model
     neither encodes nor makes maps. The true maps are those that zoo-simulate left beside the
-    particles that were packed.
+    particles that were packed; cubes of a tomogram show them in any pose, so they are not compared.
     """
 
     def __init__(self, model, info):
@@ -54,9 +54,9 @@ class Judge:
             return {}
         found = KMeans(len(self.labels), n_init=4, random_state=0).fit_predict(latents)
         figures = {"nmi": clustering_scores(labels, found)["nmi"]}
-        maps = self._class_maps(latents, labels)
-        if may_align and self._can_afford(last):
+        if may_align and self.info.kind == "particles" and self._can_afford(last):
             started = time.perf_counter()
+            maps = self._class_maps(latents, labels)
             figures.update(self._resolutions(maps))
             self._cost = time.perf_counter() - started
             self._spent += self._cost
@@ -68,7 +68,8 @@ class Judge:
 
     def _encode(self) -> tuple[np.ndarray, np.ndarray]:
         if self._particles is None:
-            self._particles = list(_labelled_batches(self.info))
+            inputs = self.model.endpoints()["encode"].inputs
+            self._particles = list(_labelled_batches(self.info, [*inputs, "label"]))
         latents = [to_array(self.model.encode(b)["z_mean"]) for b in self._particles]
         return np.concatenate(latents), np.concatenate([b["label"] for b in self._particles])
 
@@ -99,13 +100,13 @@ def to_array(tensor) -> np.ndarray:
     return keras.ops.convert_to_numpy(tensor)
 
 
-def _labelled_batches(info) -> Iterator[dict]:
-    """The first particles with a label, in record order (which is shuffled), as NumPy batches."""
+def _labelled_batches(info, features: list[str]) -> Iterator[dict]:
+    """``features`` of the first records with a label, in record order (which is shuffled), NumPy batches."""
     left = _PARTICLES
     for batch in sequential_batches(info, _BATCH):
         known = batch["label"] >= 0
         if known.any():
-            yield {name: batch[name][known][:left] for name in ("image", "ctf", "label")}
+            yield {name: batch[name][known][:left] for name in features}
             left -= int(known.sum())
         if left <= 0:
             return

@@ -15,7 +15,7 @@ from zoo.registry import Entry, add
 class Autoencoder3DConfig(LearningConfig):
     """Every hyperparameter of ``autoencoder3d``; the defaults are the paper's (section 3.2)."""
 
-    smallest: ClassVar[Mapping[str, Any]] = {"box": 16, "filters": 4, "latent_dim": 4, "batch_size": 4}
+    smallest: ClassVar[Mapping[str, Any]] = {"box": 16, "filters": 4, "latent_dim": 16, "batch_size": 4}
 
     box: int = setting(32, "edge of the cubes, a multiple of 4", unit="voxels", least=8, most=256)
     voxel_size_angstrom: float = setting(14.2, "edge of a voxel", unit="Å", above=0, most=1e4)

@@ -88,8 +88,11 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         return {}
 
 
-def _conv(filters: int, seed: int, activation: str | None = "relu") -> layers.Layer:
-    return layers.Conv3D(filters, 3, padding="same", activation=activation, kernel_initializer=_glorot(seed))
+def _conv(name: str, filters: int, seed: int, activation: str | None = "relu") -> layers.Layer:
+    kernel = _glorot(seed)
+    return layers.Conv3D(
+        filters, 3, padding="same", activation=activation, kernel_initializer=kernel, name=name
+    )
 
 
 def _glorot(seed: int) -> keras.initializers.Initializer:
@@ -100,12 +103,12 @@ def _encoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((*(s.box,) * 3, 1)),
-            _conv(s.filters, seed + 1),
+            _conv("conv_1", s.filters, seed + 1),
             layers.MaxPooling3D(2),
-            _conv(s.filters, seed + 2),
+            _conv("conv_2", s.filters, seed + 2),
             layers.MaxPooling3D(2),
             layers.Flatten(),
-            layers.Dense(s.latent_dim, "relu", kernel_initializer=_glorot(seed + 3)),
+            layers.Dense(s.latent_dim, "relu", kernel_initializer=_glorot(seed + 3), name="code"),
         ],
         name="encoder",
     )
@@ -116,13 +119,15 @@ def _decoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((s.latent_dim,)),
-            layers.Dense(side**3 * s.filters, "relu", kernel_initializer=_glorot(seed + 4)),
+            layers.Dense(
+                side**3 * s.filters, "relu", kernel_initializer=_glorot(seed + 4), name="grid_of_code"
+            ),
             layers.Reshape((side, side, side, s.filters)),
             layers.UpSampling3D(2),
-            _conv(s.filters, seed + 5),
+            _conv("conv_1", s.filters, seed + 5),
             layers.UpSampling3D(2),
-            _conv(s.filters, seed + 6),
-            _conv(1, seed + 7, activation=None),
+            _conv("conv_2", s.filters, seed + 6),
+            _conv("cube", 1, seed + 7, activation=None),
         ],
         name="decoder",
     )
