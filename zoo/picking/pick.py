@@ -71,6 +71,8 @@ def pick_particles(
         grey = volume[block.inside][at].copy()  # before the filter overwrites it
         response = difference_of_gaussians(volume, settings.widths_voxel, _workers())
         sample.add(response[block.inside][at], grey, None if chosen is None else chosen[at])
+        if len(plan) == 1:  # the sign is known now, and one kind of peaks is enough
+            signs = (settings.contrast or _sign(sample, settings).sign,)
         for sign in signs:
             places, values = local_maxima(response, block.inside, sign)
             places += np.array([each.start for each in block.read])
@@ -93,8 +95,7 @@ def _choose(tomogram, settings, sample: ResponseSample, found, blocks: int) -> P
         notes.append(f"{share} of the voxels have one grey value: taken as padding, not as noise")
     sign, words = settings.contrast, "as given"
     if not sign:
-        voxels = len(values) * sample.step**3
-        sign, words, more = _in_words(measure_sign((values - middle) / spread, voxels, settings.widths_voxel))
+        sign, words, more = _in_words(_sign(sample, settings))
         notes += more
     places = np.concatenate([each[0] for each in found[sign]])
     scores = (np.concatenate([each[1] for each in found[sign]]).astype(np.float64) - sign * middle) / spread
@@ -111,6 +112,13 @@ def _choose(tomogram, settings, sample: ResponseSample, found, blocks: int) -> P
         wanted = f"--count {settings.count}"
         notes.append(f"{len(kept)} picks, {wanted}: no more peaks score {settings.threshold:g}")
     return Picks(places[kept, ::-1].astype(np.float64), scores[kept], sign, words, len(places), blocks, notes)
+
+
+def _sign(sample: ResponseSample, settings: PickSettings) -> SignMeasure:
+    values, _ = sample.values()
+    middle, spread = middle_and_spread(values)
+    z = (values - middle) / spread if spread > 0 else np.zeros(1)
+    return measure_sign(z, len(values) * sample.step**3, settings.widths_voxel)
 
 
 def _in_words(measure: SignMeasure) -> tuple[int, str, list[str]]:

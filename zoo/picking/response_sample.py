@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_MOST_SAMPLES = 1_000_000
+_MOST_SAMPLES = 300_000
 _PADDING = 0.2  # a grey value that is so much of a tomogram is what its corners were filled with
 _MAD_TO_STD = 1.4826
 _CLIP = 8.0  # spreads: one bead must not decide alone
@@ -23,7 +23,7 @@ class SignMeasure:
 
 
 class ResponseSample:
-    """Responses of a tomogram at every ``step``-th voxel along each axis, a million of them or all.
+    """Responses of a tomogram at every ``step``-th voxel along each axis, of some hundred thousand or all.
 
     They are added block by block; which voxels they are does not depend on the blocks.
     """
