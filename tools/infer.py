@@ -31,6 +31,14 @@ Stacks = Annotated[
     typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, max=100_000, help="Images encoded at once.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        help="encoder (one pass), likelihood (all poses searched under the states' maps), or auto: the "
+        "likelihood where the run has states.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
@@ -53,6 +61,7 @@ def encode(
     source: SourceFile = None,
     stacks: Stacks = None,
     batch_size: BatchSize = 128,
+    by: By = "auto",
 ) -> None:
     """Write the latent coordinates of every particle."""
     from zoo.analysis.latent import check_npz_name
@@ -73,13 +82,13 @@ def encode(
     from zoo.serving.open_model import open_model
 
     model = open_model(folder, "encode")
-    latents = _encode(model, info, batch_size)
+    latents = _encode(model, info, batch_size, by)
     found = cluster_latents(latents.z_mean, latents.label) if cluster else None
     if found:
         save_clusters(out, latents, found)
     else:
         latents.save(out)
-    print(f"wrote {out}: {len(latents):,} particles, {latents.size} latent coordinates each")
+    print(f"wrote {out}: {len(latents):,} particles, {latents.size} coordinates each, {_ways(latents)}")
     if star:
         write_selection(
             table, latents.source_row, star, latent_columns(latents.z_mean, found and found.cluster)
@@ -126,6 +135,7 @@ def cluster(
     source: SourceFile = None,
     stacks: Stacks = None,
     batch_size: BatchSize = 128,
+    by: By = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Find the classes: tables, particle files, maps and a path of maps per cluster, figures."""
@@ -162,8 +172,8 @@ def cluster(
         truths = (
             read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
         )
-        latents = _encode(model, info, batch_size)
-        print(f"clustering {len(latents):,} particles ({method}) …")
+        latents = _encode(model, info, batch_size, by)
+        print(f"clustering {len(latents):,} particles ({method}; latents {_ways(latents)}) …")
         found = cluster_latents(latents.z_mean, latents.label, settings)
         report = write_report(
             partial, model, latents, found, table, path, truths, lambda step: print(f"  {step} …")
@@ -338,15 +348,22 @@ def _note(text: str) -> None:
         print(f"note: {text}")
 
 
-def _encode(model, info, batch_size: int):
-    from zoo.analysis.latent import encode_dataset
+def _encode(model, info, batch_size: int, by: str = "encoder"):
+    from zoo.analysis.latent import encode_dataset, way_of
     from zoo.analysis.rows import pixel_size_note
     from zoo_tools._progress import image_progress
 
     _note(pixel_size_note(model, info))
     _note(info.contrast_note())
+    way = way_of(model, by)
     with image_progress("encoding") as show:
-        return encode_dataset(model, info, batch_size, show)
+        return encode_dataset(model, info, batch_size, show, way)
+
+
+def _ways(latents) -> str:
+    if latents.way == "likelihood":
+        return "by likelihood (the encoder's own: z_mean_encoder)"
+    return "by the encoder"
 
 
 def main() -> None:

@@ -52,6 +52,10 @@ def train(
     log_every: Annotated[
         int | None, typer.Option(help="Steps between rows of metrics.csv (default 10).")
     ] = None,
+    results: Annotated[
+        bool | None,
+        typer.Option("--results/--no-results", help="Write RUN/results/ at the end (default: write it)."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
 ) -> None:
     """Train a model, or continue a run with --resume.
@@ -80,6 +84,7 @@ def train(
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         overwrite=overwrite,
+        results=results,
     )
     check_words(options)
     # Not before: it imports Keras.

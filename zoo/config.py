@@ -166,6 +166,15 @@ def setting(
 
 
 @dataclasses.dataclass(frozen=True)
+class FirstPhase:
+    """A run that comes first: of ``model``, with ``preset`` and hyperparameters ``values`` besides."""
+
+    model: str
+    preset: str
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Base of all configurations: a frozen dataclass of `setting` fields, each checked when one is made.
 
@@ -182,6 +191,10 @@ class Config:
     def steps_of(self, epochs: int, steps_per_pass: int) -> int:
         """The most steps of a run of ``epochs``, for models that learn by them: epoch 0 starts it."""
         return (epochs + 1) * steps_per_pass
+
+    def first_phase(self) -> FirstPhase | None:
+        """The run, on the same records, whose result a run with these values begins from; None: no other."""
+        return None
 
     smallest: typing.ClassVar[Mapping[str, Any]] = {}
     """Values that make any preset small enough to be tried in seconds."""

@@ -18,7 +18,7 @@ class ClassTruth:
     """What a class, counted from 1, stands for; None where that is not known.
 
     ``true_map`` is the file of its label's map, or of the one that it resembles most; correlation with it
-    after alignment, and where their FSC falls to 0.5.
+    after alignment, and where their FSC falls to 0.5, in Å and in voxels of the map.
     """
 
     number: int
@@ -27,6 +27,7 @@ class ClassTruth:
     true_map: str | None = None
     correlation: float | None = None
     fsc_half_angstrom: float | None = None
+    fsc_half_pixels: float | None = None
 
     def line(self) -> str:
         """For a person."""
@@ -35,7 +36,7 @@ class ClassTruth:
             parts.append(f"label {self.label}, F1 {self.f1:.3f}")
         if self.true_map is not None:
             parts.append(f"correlation {self.correlation:.3f} with {self.true_map}")
-            parts.append(f"FSC 0.5 at {self.fsc_half_angstrom:.1f} Å")
+            parts.append(f"FSC 0.5 at {self.fsc_half_angstrom:.1f} Å ({self.fsc_half_pixels:.2f} px)")
         return f"class {self.number}: {', '.join(parts) or 'stands for no label, and its map is empty'}"
 
 
@@ -63,7 +64,8 @@ def compare_classes(
         if truths is not None and np.ptp(volume) > 0:
             likely = [label] if label is not None and label < len(truths) else None
             match = match_truth(volume, truths, names, voxel_size_angstrom, likely, allow_mirror=mirrored)
-            known.update(true_map=match.name, correlation=match.correlation, fsc_half_angstrom=match.angstrom)
+            known.update(true_map=match.name, correlation=match.correlation)
+            known.update(fsc_half_angstrom=match.angstrom, fsc_half_pixels=match.pixels)
         found.append(ClassTruth(k + 1, **known))
     return found
 

@@ -56,7 +56,7 @@ class ClusterReport:
 
 def save_clusters(path, latents: Latents, clustering: Clustering) -> None:
     """Write latents, ``cluster`` (n,) and ``embedding`` (n, 2) to one ``.npz``."""
-    latents.extra = {"cluster": clustering.cluster, "embedding": clustering.embedding}
+    latents.extra = {**latents.extra, "cluster": clustering.cluster, "embedding": clustering.embedding}
     latents.save(path)
 
 

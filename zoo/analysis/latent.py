@@ -8,6 +8,7 @@ import numpy as np
 from zoo.analysis.rows import rows_of
 from zoo.errors import ZooError
 from zoo.files import whole_path
+from zoo.models.capabilities import EncodesByLikelihood
 
 ARRAYS = {
     "z_mean": np.float32,
@@ -24,7 +25,8 @@ class Latents:
 
     ``z_mean``, ``z_logvar`` (n, d); ``uid``, ``source_row``, ``label`` (n,), the label −1 where it
     is not known; ``source`` is the particle file that ``source_row`` counts in, ``origin`` how it was
-    read (text of a `zoo.data.reopen.SourceRecord`).
+    read (text of a `zoo.data.reopen.SourceRecord`). ``way`` says whether ``z_mean`` is an encoder's or by
+    likelihood ("" where nobody says).
     """
 
     z_mean: np.ndarray
@@ -35,6 +37,7 @@ class Latents:
     source: str = ""
     model: str = ""
     origin: str = ""
+    way: str = ""
     extra: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -97,7 +100,7 @@ def _checked(columns: dict, path) -> dict:
         if len(columns[name]) != n:
             raise ZooError(f"{path}: {name} has {len(columns[name])} rows, expected {n} as z_mean")
         columns[name] = columns[name].astype(dtype, copy=False)
-    text = {name: str(columns.pop(name, "")) for name in ("source", "model", "origin")}
+    text = {name: str(columns.pop(name, "")) for name in ("source", "model", "origin", "way")}
     known = {name: columns.pop(name) for name in ARRAYS}
     return {**known, **text, "extra": columns}
 
@@ -119,14 +122,42 @@ def check_latent_size(latents: Latents, model, origin) -> None:
         )
 
 
-def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents:
+WAYS = ("auto", "encoder", "likelihood")
+
+
+def way_of(model, way: str = "auto") -> str:
+    """``encoder`` or ``likelihood``: how an opened model's latents are had; ``auto`` takes the better one.
+
+    Raises ZooError for another word, and for the likelihood where the model has no maps to compare with.
+    """
+    if way not in WAYS:
+        raise ZooError(f"--by {way}: expected one of {', '.join(WAYS)}")
+    keras_model = getattr(model, "keras_model", None)
+    able = isinstance(keras_model, EncodesByLikelihood) and keras_model.has_likelihood
+    if way == "likelihood" and not able:
+        raise ZooError(
+            f"--by likelihood: {model.path or model.name} has no states to compare images with (an export "
+            "never has); give the run folder of a model that began from a reconstruction, or --by encoder"
+        )
+    return "likelihood" if able and way != "encoder" else "encoder"
+
+
+def encode_dataset(model, info, batch_size: int = 128, progress=None, way: str = "encoder") -> Latents:
     """Latents of all records of a packed data set, in the order of its records.
 
     `model` is what `open_model` opens and encodes; `info` is a `zoo.data.info.DatasetInfo`;
-    `progress(done, total)` is called after each batch.
-    Raises ZooError if the box differs or a latent is not finite.
+    `progress(done, total)` is called after each batch. With the ``way`` likelihood (`way_of`) the encoder's
+    own latents are in ``extra`` as ``z_mean_encoder`` and ``z_logvar_encoder``, and so are ``state (n,)``, from
+    0, and ``posterior (n, k)``. Raises ZooError if the box differs or a latent is not finite.
     """
-    columns = rows_of(model, "encode", info, batch_size, ("uid", "source_row", "label"), progress)
+    kept = ("uid", "source_row", "label")
+    columns = rows_of(model, "encode", info, batch_size, kept, progress)
+    more: dict = {}
+    if way == "likelihood":
+        found = likelihood_rows(model, info, batch_size, progress)
+        more = {f"{name}_encoder": columns[name] for name in ("z_mean", "z_logvar")}
+        more |= {"state": found["class"], "posterior": found["posterior"]}
+        columns |= {name: found[name] for name in ("z_mean", "z_logvar")}
     if not np.isfinite(columns["z_mean"]).all():
         row = int(np.flatnonzero(~np.isfinite(columns["z_mean"]).all(axis=1))[0])
         raise ZooError(
@@ -137,7 +168,22 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None) -> Latents
 
     columns = {name: np.asarray(columns[name]).astype(dtype) for name, dtype in ARRAYS.items()}
     origin = SourceRecord.of(info).to_text()
-    return Latents(**columns, source=source_path(info), model=model.name, origin=origin)
+    return Latents(
+        **columns, source=source_path(info), model=model.name, origin=origin, way=way, extra=more
+    )
+
+
+def likelihood_rows(model, info, batch_size: int = 128, progress=None) -> dict[str, np.ndarray]:
+    """What `EncodesByLikelihood.encode_by_likelihood` says of every record of ``info``, in record order."""
+    from zoo.data.records.batches import sequential_batches
+
+    features, parts, done = model.keras_model.likelihood_features, [], 0
+    for batch in sequential_batches(info, batch_size):
+        parts.append(model.keras_model.encode_by_likelihood({name: batch[name] for name in features}))
+        done += len(parts[-1]["z_mean"])
+        if progress:
+            progress(done, info.count)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def source_path(info) -> str:

@@ -25,7 +25,7 @@ class ZooModel(keras.Model):
 
     learns: ClassVar[str] = ""
     no_warm_start: ClassVar[str] = ""  # why such a model cannot start from the weights of another
-    numbers_records: ClassVar[bool] = False  # batches need ``index`` (rows of the table) and whole passes
+    numbers_records: bool = False  # batches need ``index`` (rows of the table) and whole passes
     box: int
     voxel_size_angstrom: float
 

@@ -28,6 +28,25 @@ class Encodes(Capability):
         raise TypeError(f"{type(self).__name__} has no encode")
 
 
+class EncodesByLikelihood(Encodes):
+    """Records → latent coordinates in two ways: by a network in one pass, and by likelihood.
+
+    The second compares each record with explicit maps: on the host, NumPy arrays in and out, so that no
+    exported model has it.
+    """
+
+    likelihood_features: tuple[str, ...] = ("image", "ctf", "pixel_size_angstrom")
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether there are maps to compare with."""
+        return True
+
+    def encode_by_likelihood(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``z_mean`` and ``z_logvar`` (b, d), with what `Aligns.align` says of the records."""
+        raise TypeError(f"{type(self).__name__} has no encode_by_likelihood")
+
+
 class MakesMaps(Capability):
     """Latent coordinates → density maps."""
 

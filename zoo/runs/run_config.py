@@ -24,6 +24,7 @@ FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
     "checkpoint_every": ((int,), "a whole number"),
     "backend": ((str,), "the name of Keras' backend"),
     "mixed_precision": ((bool,), "true or false"),
+    "results": ((bool,), "true or false"),
     "start_from": ((str, type(None)), "a folder or null"),
     "strategy": ((str,), "a word"),
     "device": ((str,), "a text"),

@@ -22,6 +22,7 @@ from zoo.runs.run_lock import LOCK
 CONFIG = "config.json"
 FORMAT = 1
 # Only what changes the numbers of a step; log and sample intervals may differ after a resume.
+FIRST_PHASE = "start"  # folder of the run that this one begins from
 _HASHED = ("model", "hyperparameters", "seed", "batch_size", "mixed_precision", "backend")
 
 
@@ -174,7 +175,7 @@ def versions() -> dict[str, str]:
 
 def _remove_run(path: Path) -> None:
     """Empty a run folder of what zoo-train writes; other files a person put there stay."""
-    for name in ("checkpoints", "logs", "samples", "export", "results"):
+    for name in ("checkpoints", "logs", "samples", "export", "results", FIRST_PHASE):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (CONFIG, "metrics.csv", "model.keras"):
         (path / name).unlink(missing_ok=True)

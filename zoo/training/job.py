@@ -20,6 +20,7 @@ from zoo.runs.run_folder import CONFIG, RunFolder, check_free, free_path
 from zoo.runs.run_lock import locked
 from zoo.training import settings
 from zoo.training.devices import Devices, batches_for, pick_devices
+from zoo.training.first_phase import check_start, phase_of, start_folder
 from zoo.training.given_maps import set_given_maps
 from zoo.training.global_state import global_state_kept
 from zoo.training.judge import Judge
@@ -57,11 +58,19 @@ def _train(options: TrainSettings, held: contextlib.ExitStack) -> tuple[RunFolde
     _set_precision(config["mixed_precision"])
     learner = make_learner(config, opened, devices)
     engine = learner.engine
-    taken = [] if done else _start(learner.model, config, devices)
+    begins_alone = config.get("start_from") or phase_of(config) is None
+    taken = _start(learner.model, config, devices, run.path) if begins_alone and not done else []
     if devices.is_chief and not resumed:
         # Not before the model is there: a refused hyperparameter leaves no folder behind.
         held.enter_context(locked(run.path))
         run = RunFolder.create(run.path, config, options.overwrite)
+    if not begins_alone and not done:
+        code = devices.agree(_train_first_phase(run, opened) if devices.is_chief else 0)
+        if code:
+            if devices.is_chief:
+                print(f"stopped in the first phase; continue with: zoo-train --resume {run.path}", flush=True)
+            return run, code
+        taken = _start(learner.model, config, devices, run.path)
     if done:
         checkpoint.restore(engine, checkpoint.path_for(run.checkpoints, done), run.config_hash())
     if resumed and devices.is_chief:
@@ -123,13 +132,34 @@ def _set_precision(mixed: bool) -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
 
-def _start(model, config: dict[str, Any], devices: Devices) -> list[str]:
-    """What a person gives a new run besides its settings; a checkpoint holds it from then on."""
+def _train_first_phase(run: RunFolder, opened: inputs.Inputs) -> int:
+    """Train, or finish, the run that ``run`` begins from, in a folder of its own: resumed as exactly as any.
+
+    Returns the exit code of `train`.
+    """
+    phase, folder = phase_of(run.config), start_folder(run.config, run.path)
+    assert phase is not None and folder is not None
+    data = str(opened.first.path)
+    if (folder / CONFIG).is_file():
+        if RunFolder.open(folder, phase.model).model_file.is_file():
+            return 0
+        return train(TrainSettings(resume=folder, data=data))[1]
+    print(f"first {phase.model}, whose maps, classes and poses {run.config['model']} begins from", flush=True)
+    first = TrainSettings(model=phase.model, preset=phase.preset, overrides=dict(phase.values), data=data)
+    first.seed, first.out, first.overwrite = run.config["seed"], folder, True
+    first.strategy, first.sample_every, first.results = "one", 0, False
+    return train(first)[1]
+
+
+def _start(model, config: dict[str, Any], devices: Devices, run: Path) -> list[str]:
+    """What a new run begins from besides its settings; a checkpoint holds it from then on."""
+    folder, phase = start_folder(config, run), phase_of(config)
+    check_start(config)
     with devices.scope():
         lines = set_given_maps(model) if isinstance(model, StartsFromMaps) else []
-        if not config.get("start_from"):
+        if folder is None:
             return lines
-        return lines + start_from(model, config["model"], config["start_from"])
+        return lines + start_from(model, config["model"], folder, phase and phase.model)
 
 
 def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, model, done: int) -> None:
@@ -190,7 +220,8 @@ def _finish(learner: Learner, run: RunFolder, opened, devices: Devices, progress
             progress.say(line)
         _save_model(learner.model, run)
         _export(learner.house, run, progress)
-        _write_results(learner.house, run, opened.first, progress)
+        if run.config.get("results", True):
+            _write_results(learner.house, run, opened.first, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 

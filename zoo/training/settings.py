@@ -17,8 +17,8 @@ from zoo.registry import get_entry, resolve_overrides, resolve_preset
 from zoo.runs import inputs
 from zoo.runs.run_config import RESUMED, check_config, check_data
 from zoo.runs.run_folder import CONFIG, RunFolder, check_free
-from zoo.serving.places import finished_run
 from zoo.simulate.embedded_data import suggested_settings
+from zoo.training.first_phase import check_start
 
 if TYPE_CHECKING:
     from zoo.training.loop import Plan
@@ -64,6 +64,7 @@ class TrainSettings:
     checkpoint_every: int | None = None
     log_every: int | None = None
     overwrite: bool = False
+    results: bool | None = None
 
     def __post_init__(self):
         if not isinstance(self.data, Mapping):
@@ -98,9 +99,7 @@ def check_words(settings: TrainSettings) -> None:
     several = os.environ.get("TF_CONFIG") or slurm.tasks_in_step(os.environ) > 1
     if settings.out is not None and not several and settings.strategy != "multiworker":
         check_free(settings.out, settings.overwrite)
-    if settings.start_from is not None:
-        finished_run(settings.start_from, settings.model)
-    new_config(settings)
+    check_start(new_config(settings)[0])
 
 
 def check_strategy(choice: str) -> None:
@@ -162,6 +161,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
         **_length(settings, entry, hyperparameters, info.count, batch_size),
         "backend": backend_name(),
         "mixed_precision": settings.mixed_precision,
+        "results": settings.results is not False,
         "start_from": None if settings.start_from is None else str(Path(settings.start_from).resolve()),
         "command": shlex.join(["zoo-train", *sys.argv[1:]]),
     }
@@ -212,6 +212,7 @@ def resumed_config(settings: TrainSettings, config: dict[str, Any], run: Path) -
         _refuse_epochs(config["model"])
     else:
         resumed["steps"] = _first(settings.steps, config["steps"])
+    resumed["results"] = _first(settings.results, config.get("results"), True)
     for name in INTERVALS:
         resumed[name] = _first(getattr(settings, name), config[name])
     _check_numbers(resumed)

@@ -8,18 +8,19 @@ from zoo.errors import ZooError
 from zoo.models.base import ZooModel, take_all_weights
 
 
-def start_from(model, name: str, run: str | Path) -> list[str]:
+def start_from(model, name: str, run: str | Path, start: str | None = None) -> list[str]:
     """Give ``model`` (registered as ``name``) the weights of the folder ``run``; lines about what it took.
 
-    The model says how (``start_from(other)``), a plain Keras model takes all weights; the count of steps
-    begins anew. Raises ZooError for a run that is not finished, of another model, or of other shapes.
+    The run is of the same model, or of ``start``, that of its first phase. The model says how it is taken
+    (``start_from(other)``), a plain Keras model takes all weights; the count of steps begins anew. Raises
+    ZooError for a run that is not finished, of another model, or of other shapes.
     """
     own = isinstance(model, ZooModel)
     if own and model.no_warm_start:
         raise ZooError(f"--start-from {run}: {name} {model.no_warm_start}")
     from zoo.serving.open_model import load_finished
 
-    other = load_finished(run, name)
+    other = load_finished(run, start or name)
     try:
         taken = model.start_from(other) if own else take_all_weights(model, other)
         return [f"start: {line} of {run}" for line in taken]

@@ -121,12 +121,12 @@ class AbInitio3DConfig(zoo_config.Config):
     @property
     def radius(self) -> int:
         """Fourier shells that the final maps hold."""
-        return self.max_radius or min((self.box - 1) // 2, _LARGEST_RADIUS)
+        return self.max_radius or radius_of(self.box)
 
     @property
     def map_box(self) -> int:
         """Voxels along an edge of the maps: as few as their shells need."""
-        return 2 * (self.radius + 1)
+        return map_box_of(self.radius)
 
     @property
     def small_box(self) -> int:
@@ -177,6 +177,16 @@ class Config(AbInitio3DConfig):
     """The hyperparameters of one run, with the seed of all that it draws."""
 
     seed: int = setting(0, "of maps, poses and classes that are drawn", least=0, most=2**31 - 1)
+
+
+def radius_of(box: int) -> int:
+    """Fourier shells of the maps of images of ``box`` pixels, where nobody sets another number."""
+    return min((box - 1) // 2, _LARGEST_RADIUS)
+
+
+def map_box_of(radius: int) -> int:
+    """Voxels along an edge of maps that hold so many shells."""
+    return 2 * (radius + 1)
 
 
 def _listed(values) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.config import Config, setting
+from zoo.config import Config, FirstPhase, setting
 from zoo.errors import ZooError
+from zoo.models.abinitio3d.config import AbInitio3DConfig
 from zoo.registry import Entry, add
 
 
@@ -13,8 +14,11 @@ from zoo.registry import Entry, add
 class VAEGAN3DConfig(Config):
     """Every hyperparameter of `vaegan3d`; the defaults are the thesis' (§11), its options beyond it are off.
 
-    Beyond the thesis: ``pose_search`` and ``search_*`` (see `pose_search.py`), ``frequency_*`` (the
-    schedule that the thesis proposes in its discussion), ``latent_start`` and ``latent_full`` (z fades in),
+    Beyond the thesis: ``start`` (states, poses and maps of a run of `abinitio3d`, see `start.py` and
+    `taught.py`; ``classes``, ``start_effort``, ``held_back``, ``state_*`` and ``count``, the data's, belong
+    to it), ``generator="states"`` (`state_maps.py`), ``encoder="strided"``, ``pose_search`` and ``search_*``
+    (see `pose_search.py`), ``frequency_*`` (the schedule that the thesis proposes in its discussion),
+    ``latent_start`` and ``latent_full`` (z fades in),
     ``latent_regression_weight`` (‖E(G(z)) − z‖²), ``camera_spread_weight`` (views of the trained camera
     repel each other), ``shift_pixels`` (generated images are shifted too), ``fit_radius_power`` (the misfit
     of a Fourier coefficient counts as radius^power: outer shells have little power and are learnt last),
@@ -40,11 +44,30 @@ class VAEGAN3DConfig(Config):
         "search_in_plane": 8,
         "search_rings": 4,
         "training_steps": 2,
+        "classes": 1,
+        "start_effort": "least",
     }
 
     box: int = setting(64, "edge of the images and maps", unit="pixels", least=8, most=1024)
     voxel_size_angstrom: float = setting(5.0, "edge of a pixel", unit="Å", above=0, most=1e4)
+    count: int = setting(9000, "particles of the data set", least=1, most=10**9)
+    # Start
+    start: str = setting("none", "what poses and states come from", choices=("none", "abinitio3d"))
+    start_effort: str = setting(
+        "full", "of the start; less is for trying things out", choices=("full", "quick", "least")
+    )
+    classes: int = setting(3, "states that the start looks for; it may find fewer", least=1, most=50)
+    held_back: float = setting(
+        0.1, "share of the particles that the encoder never learns from", least=0, most=0.9
+    )
+    state_spacing: float = setting(
+        4.0, "between the nearest two states of the latent space", above=0, most=1e3
+    )
+    state_weight: float = setting(1.0, "of the encoder's choice of a state", least=0, most=1e6)
     # Generator
+    generator: str = setting(
+        "network", "a sine network, or the states' maps mixed", choices=("network", "states")
+    )
     latent_dim: int = setting(10, "coordinates of the latent space", least=1, most=1024)
     siren_width: int = setting(128, "units of each layer of the generator", least=1, most=8192)
     siren_layers: int = setting(2, "hidden layers of the generator", least=1, most=32)
@@ -68,6 +91,11 @@ class VAEGAN3DConfig(Config):
     noise_filters: int = setting(32, "of the noise generator", least=1, most=4096)
     diversity_weight: float = setting(0.02, "of noise levels that differ", least=0, most=1e6)
     # Critic and encoder
+    encoder: str = setting(
+        "thesis",
+        "the thesis' layers, or strided convolutions, several times faster",
+        choices=("thesis", "strided"),
+    )
     invariant: bool = setting(True, "layers that do not mind shifts: cyclic, Gabor, polyphase")
     gabor_filters: int = setting(16, "filters of the first layer", least=1, most=4096)
     gabor_kernel: int = setting(9, "edge of the first filters", unit="pixels", least=3, most=255)
@@ -162,6 +190,15 @@ class VAEGAN3DConfig(Config):
                 )
         if self.latent_full and self.latent_start > self.latent_full:
             raise ZooError(f"latent_start={self.latent_start}: comes after latent_full={self.latent_full}")
+        if (self.generator == "states") != (self.start != "none"):
+            raise ZooError(
+                f"generator={self.generator}, start={self.start}: the states' maps come from a start and a "
+                "start brings them along; give start=abinitio3d and generator=states, or neither"
+            )
+        if self.start != "none" and self.pose_search:
+            raise ZooError(f"start={self.start}: brings the poses along; give pose_search=false too")
+        if self.start != "none" and self.box < _LEAST_BOX:
+            raise ZooError(f"start={self.start}: needs a box of {_LEAST_BOX} or more, not {self.box}")
         if not self.pose_search:
             return
         if self.search_in_plane % 2:
@@ -172,7 +209,16 @@ class VAEGAN3DConfig(Config):
                 "; set it, or pack with a larger box"
             )
 
+    def first_phase(self) -> FirstPhase | None:
+        """The run of `abinitio3d` that the particles' poses and states come from."""
+        if self.start == "none":
+            return None
+        values = AbInitio3DConfig.smallest if self.start_effort == "least" else {"classes": self.classes}
+        preset = "tiny" if self.start_effort == "quick" else "default"
+        return FirstPhase(self.start, preset, values)
 
+
+_LEAST_BOX = 16  # of abinitio3d
 _POSE_SEARCH = {
     "latent_dim": 2,
     "siren_initialisation": "positions",
@@ -221,6 +267,42 @@ _POSE_SEARCH = {
 }
 
 _PRESETS: dict[str, dict] = {
+    # Poses and states from abinitio3d, 32 px in minutes of two CPU cores: the default.
+    "default": {
+        "box": 32,
+        "voxel_size_angstrom": 10.0,
+        "start": "abinitio3d",
+        "generator": "states",
+        "latent_dim": 2,
+        "average_decay": 0.99,
+        "camera": "uniform",
+        "shift_pixels": 1.5,
+        "noise_latent_dim": 16,
+        "diversity_weight": 0.0,
+        "noise_filters": 8,
+        "invariant": False,
+        "gabor_filters": 8,
+        "filters": (16, 32, 64),
+        "critic_norm": "none",
+        "encoder": "strided",
+        "encoder_filters": (16, 32, 64, 128),
+        "encoder_norm": "batch",
+        "encoder_sees_ctf": True,
+        "adversarial_weight": 0.01,
+        "adversarial_batch": 8,
+        "perceptual_weight": 0.0,
+        "kl_weight": 0.1,
+        "reconstruction_weight": 1.0,
+        "batch_size": 64,
+        "training_steps": 1200,
+        "learning_rate": 5e-3,
+        "critic_learning_rate": 2e-4,
+        "encoder_learning_rate": 2e-3,
+        "learning_rate_decay": "cosine",
+        "beta_2": 0.99,
+        "frequency_start": 0.47,
+        "frequency_end": 0.47,
+    },
     # Algorithm 6: camera-aware, as the thesis proposes; its view distribution collapsed there.
     "paper": {},
     # Algorithm 7: the thesis' best (NMI 0.92, 10.2–12.3 Å).
@@ -245,7 +327,7 @@ _PRESETS: dict[str, dict] = {
         "frequency_start": 0.2,
         "frequency_steps": 0.4,
     },
-    # 32 px in half an hour of two CPU cores; the options beyond the thesis make it converge.
+    # 32 px in 45 minutes of a CPU core, poses searched by the network's own maps.
     "tiny": {
         **_POSE_SEARCH,
         "box": 32,
@@ -272,7 +354,7 @@ VAEGAN3D = add(
         "zoo.models.vaegan3d.model:VAEGAN3D",
         VAEGAN3DConfig,
         _PRESETS,
-        "tiny",
+        "default",
         takes={"data": "particles"},
         learns="players",
         verbs=("encode", "density", "project", "generate"),

@@ -10,12 +10,13 @@ from keras import ops
 from zoo.layers.reparameterisation import gaussian_kl
 from zoo.models.gradient_model import gradient_penalty
 from zoo.models.vaegan3d.config import VAEGAN3DConfig
+from zoo.models.vaegan3d.taught import TaughtLosses, gumbel
 from zoo.ops import fourier
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-class VAEGANLosses:
+class VAEGANLosses(TaughtLosses):
     """Mixin of a model with settings, networks and a forward model; each loss is in keras.ops only.
 
     Critic: Wasserstein distance with gradient penalty on generated and reconstructed images. Encoder: KL and
@@ -26,7 +27,12 @@ class VAEGANLosses:
     settings: VAEGAN3DConfig
 
     def prepare(self, batch, draws, step):
-        """Pose search (where it is on): a sampled latent, its pose, and the posterior over codes."""
+        """Pose search (where it is on): a sampled latent, its pose, and the posterior over codes.
+
+        With a start, what that knows of the particles stands in for the search.
+        """
+        if self.start is not None:
+            return self.known(batch, draws, step)
         ramp = {"latent_ramp": self._latent_ramp(step)}
         if not self.settings.pose_search:
             return ramp
@@ -120,6 +126,8 @@ class VAEGANLosses:
     def _encoder_loss(self, batch, draws):
         s = self.settings
         logs = {}
+        if self.start is not None:
+            return self._taught_loss(batch, draws)
         if s.pose_search:
             part, few = thinned(batch, draws, self._stride(s.encoder_batch))
             mean, log_variance = self._encode(part["image"], part["ctf"], part, training=True)
@@ -167,10 +175,12 @@ class VAEGANLosses:
         s = self.settings
         part, few = thinned(batch, draws, self._stride(s.adversarial_batch))
         _, fake, sigma, rotations = self._fakes(part, few)
-        _, rec, _ = self._reconstructions(part, few)
-        adversarial = -ops.mean(self._score(fake[..., None])) - ops.mean(self._score(rec[..., None]))
-        loss = s.adversarial_weight * adversarial
-        logs = {"adversarial": adversarial}
+        loss, logs = 0.0, {}
+        if "critic" in self.players:
+            _, rec, _ = self._reconstructions(part, few)
+            adversarial = -ops.mean(self._score(fake[..., None])) - ops.mean(self._score(rec[..., None]))
+            loss = s.adversarial_weight * adversarial
+            logs["adversarial"] = adversarial
         if sigma is not None:
             logs["sigma"] = ops.mean(sigma)
             if s.diversity_weight:
@@ -181,9 +191,9 @@ class VAEGANLosses:
             crowding = self._camera_crowding(rotations)
             loss = loss + s.camera_spread_weight * crowding
             logs["camera_crowding"] = crowding
-        if s.latent_regression_weight and not s.pose_search:
+        if s.latent_regression_weight and self.pose_search is None:
             loss = loss + s.latent_regression_weight * self._latent_regression(part, few)
-        if s.pose_search:
+        if self.pose_search is not None:
             fit, chi2 = self._fit(draws, step)
             loss = loss + s.reconstruction_weight * fit
             logs["chi2"] = chi2
@@ -275,11 +285,6 @@ class VAEGANLosses:
         return ops.matmul(
             ops.reshape(ctf, (-1, self.box * self.box)), _ring_means(self.box, self.pose_search.rings)
         )
-
-
-def gumbel(uniform):
-    """Uniform numbers in [0, 1) → Gumbel noise: argmax of logits plus it is a sample of their softmax."""
-    return -ops.log(-ops.log(uniform * (1.0 - 2e-6) + 1e-6))
 
 
 _SHARED_DRAWS = {"codes", "turn", "z_noise_level", "latent_ramp", "search_codes", "search_sigma"}

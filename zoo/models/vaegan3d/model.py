@@ -12,15 +12,19 @@ from keras import ops
 from zoo.engines.draws import Draw
 from zoo.errors import ZooError
 from zoo.layers import GaussianReparameterisation
-from zoo.models.capabilities import Encodes, Generates, MakesMaps, Projects
+from zoo.models.base import ZooModel
+from zoo.models.capabilities import Generates, MakesMaps, Projects
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.gradient_model import GradientModel
 from zoo.models.preview import Images, Maps, Table, central_slices
+from zoo.models.vaegan3d.begun import BegunByReconstruction
 from zoo.models.vaegan3d.config import VAEGAN3DConfig
 from zoo.models.vaegan3d.fourier_generator import FourierGenerator
 from zoo.models.vaegan3d.losses import VAEGANLosses
 from zoo.models.vaegan3d.networks import build_camera, build_critic, build_encoder, build_noise_generator
 from zoo.models.vaegan3d.pose_search import PoseSearch
+from zoo.models.vaegan3d.start import new_start
+from zoo.models.vaegan3d.state_maps import StateMaps
 from zoo.ops import fourier
 from zoo.ops.ctf import ctf_2d
 from zoo.ops.known_ctf import is_known
@@ -28,7 +32,7 @@ from zoo.ops.rotations import euler_to_matrix, rotation_from_6d
 
 
 @keras.saving.register_keras_serializable("zoo")
-class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Generates):
+class VAEGAN3D(BegunByReconstruction, VAEGANLosses, GradientModel, MakesMaps, Projects, Generates):
     """Critic, encoder, and a generator of Fourier slices with camera and noise, trained against each other.
 
     Takes the values of `VAEGAN3DConfig` as keyword arguments; ``seed`` fixes every initial weight. Batches
@@ -52,22 +56,32 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         self.box = settings.box
         self.voxel_size_angstrom = settings.voxel_size_angstrom
         self.latent_dim = settings.latent_dim
-        self.players = ("critic",) * settings.critic_steps + ("encoder", "generator")
+        # Without a say in what the generator learns, a critic would only cost time.
+        judged = settings.start == "none" or settings.adversarial_weight > 0
+        self.players = ("critic",) * (settings.critic_steps * judged) + ("encoder", "generator")
+        self.numbers_records = settings.start != "none"
         # Odd, so that no two seeds give the same; 0 for the seed 0.
         initial = _SEED_STEP * self.seed % 2**31
         self.generator = self._new_generator("generator", initial)
-        self.generator_average = self._new_generator("generator_average", initial)
-        self.generator_average.trainable = False
         self.generator.build()
-        self.generator_average.build()
-        self.generator_average.set_weights(self.generator.get_weights())
+        # The maps of states need no average: their amplitudes follow from all particles.
+        self.generator_average = self.generator
+        if settings.generator == "network":
+            self.generator_average = self._new_generator("generator_average", initial)
+            self.generator_average.trainable = False
+            self.generator_average.build()
+            self.generator_average.set_weights(self.generator.get_weights())
         self.critic = build_critic(settings, initial)
         self.encoder = build_encoder(settings, initial)
         self.sample_latent = GaussianReparameterisation(name="sample_latent")
         self.camera = build_camera(settings, initial)
         self.noise_generator = build_noise_generator(settings, initial)
-        self.pose_search = None
-        if settings.pose_search:
+        self.start = self.pose_search = None
+        if settings.start != "none":
+            self.start = new_start(settings, self.seed)
+            # Of the search only the half plane is needed: views and turns are not looked at.
+            self.pose_search = PoseSearch(settings.box, 1, 2, 1, 0.0)
+        elif settings.pose_search:
             self.pose_search = PoseSearch(
                 settings.box,
                 settings.search_views,
@@ -88,12 +102,19 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
                 "of about 1; pack them again with --normalisation background"
             )
 
-    def start_from(self, other: VAEGAN3D) -> list[str]:
+    def start_from(self, other: ZooModel) -> list[str]:
         """Take the weights of another model, of this or another box; lines about what was taken.
+
+        With ``start=abinitio3d`` the other is a finished `AbInitio3D` of the same particles: its maps, states
+        and poses are taken.
 
         The generator makes the same particle in the new box; the other networks are taken where all their
         shapes agree. Raises ValueError where the generators differ in more than the box.
         """
+        if self.start is not None:
+            return self._take_start(other)
+        if not isinstance(other, VAEGAN3D):
+            raise ValueError("it is a run of another model; give --set start=abinitio3d to begin from it")
         lengths = [model.box * model.voxel_size_angstrom for model in (other, self)]
         for name in ("generator", "generator_average"):
             getattr(self, name).start_from(getattr(other, name), lengths[0] / lengths[1])
@@ -173,6 +194,10 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
             specs["z_noise_fake"] = Draw((s.noise_latent_dim,))
             specs["z_noise_rec"] = Draw((s.noise_latent_dim,))
             specs["z_noise_level"] = Draw((8, s.noise_latent_dim), per_example=False)
+        if self.start is not None:
+            specs["pick"] = Draw((s.classes,), "uniform")
+            specs["pick_fake"] = Draw((s.classes,), "uniform")
+            specs["mirror"] = Draw((6,), "uniform")
         if s.pose_search:
             specs["codes"] = Draw((s.search_codes, s.latent_dim), per_example=False)
             specs["turn"] = Draw((4,), per_example=False)
@@ -243,7 +268,7 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         """Images made from what the encoder (or the search) says of the real ones."""
         s = self.settings
         ctf = self._ctf(batch["ctf"], batch)
-        if s.pose_search:
+        if self.pose_search is not None:
             z, rotations, shifts = draws["search_z"], draws["search_frames"], draws["search_shifts"]
         else:
             mean, log_variance = self._encode(batch["image"], batch["ctf"], batch, training=True)
@@ -255,9 +280,12 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
         return clean, self.add_noise(clean, sigma, draws["noise_rec"]), sigma
 
     def _encode(self, images, ctf9, batch, training):
-        inputs = [images]
-        if self.settings.encoder_sees_ctf:
-            inputs.append(self._ctf(ctf9, batch)[..., None])
+        ctf = self._ctf(ctf9, batch)[..., None] if self.settings.encoder_sees_ctf else None
+        return self._encode_seen(images, ctf, training)
+
+    def _encode_seen(self, images, ctf, training):
+        """Images and CTFs ``(b, n, n, 1)`` → mean and log-variance of the latents ``(b, d)``."""
+        inputs = [images, ctf] if self.settings.encoder_sees_ctf else [images]
         out = self.encoder(inputs if len(inputs) > 1 else images, training=training)
         mean, log_variance = ops.split(ops.cast(out, "float32"), 2, axis=-1)
         # Soft limits: one noisy image never tells more than a spread of e^-2; a hard clip has no gradient.
@@ -265,12 +293,16 @@ class VAEGAN3D(VAEGANLosses, GradientModel, Encodes, MakesMaps, Projects, Genera
 
     def update_averages(self) -> None:
         """Exponential moving average of the generator's weights (decay 0.96 in the thesis)."""
+        if self.generator_average is self.generator:
+            return
         decay = self.settings.average_decay
         for average, value in zip(self.generator_average.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * value)
 
     def _new_generator(self, name, seed):
         s = self.settings
+        if s.generator == "states":
+            return StateMaps(s.box, s.latent_dim, s.classes, name=name)
         return FourierGenerator(
             s.box,
             s.latent_dim,

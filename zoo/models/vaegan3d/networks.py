@@ -52,8 +52,12 @@ def build_encoder(settings, seed: int = 0) -> keras.Model:
         stack = keras.layers.Concatenate(name="image_and_filtered")([image, filtered])
         # The right half of the middle row: the CTF from the centre to Nyquist.
         profile = keras.layers.Flatten(name="ctf_profile")(ctf[:, n // 2 : n // 2 + 1, n // 2 :: 2])
-    features = _trunk(stack, settings, settings.encoder_filters, settings.encoder_norm, seed=seed + 300)
-    pooled = _pool(features, settings)
+    if settings.encoder == "strided":
+        features = _strided_trunk(stack, settings.encoder_filters, settings.encoder_norm, seed=seed + 300)
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    else:
+        features = _trunk(stack, settings, settings.encoder_filters, settings.encoder_norm, seed=seed + 300)
+        pooled = _pool(features, settings)
     if profile is not None:
         pooled = keras.layers.Concatenate(name="features_and_ctf")([pooled, profile])
         pooled = keras.layers.Dense(
@@ -113,12 +117,38 @@ def _trunk(x, settings, filters, norm, seed, spectral=False):
         if spectral:
             convolution = keras.layers.SpectralNormalization(convolution, name=f"spectral_{i}")
         x = convolution(x)
-        if norm == "batch":
-            x = keras.layers.BatchNormalization(synchronized=_synchronized(), name=f"norm_{i}")(x)
-        elif norm == "instance":
-            x = keras.layers.GroupNormalization(groups=-1, name=f"norm_{i}")(x)
+        x = _normalised(x, norm, i)
         x = keras.layers.LeakyReLU(negative_slope=0.2, name=f"relu_{i}")(x)
         x = (AdaptivePolyphase2D(name=f"down_{i}") if settings.invariant else keras.layers.MaxPooling2D(2))(x)
+    return x
+
+
+def _strided_trunk(x, filters, norm, seed):
+    """A strided convolution of 5 × 5, then convolutions of 3 × 3, with norm, leaky ReLU and averaging."""
+    for i, count in enumerate(filters):
+        x = keras.layers.Conv2D(
+            count,
+            3 if i else 5,
+            strides=1 if i else 2,
+            padding="same",
+            kernel_initializer=_he(seed + 10 + i),
+            use_bias=norm == "none",
+            name=f"conv_{i}",
+        )(x)
+        x = _normalised(x, norm, i, momentum=0.95)  # of a training of a thousand steps
+        x = keras.layers.LeakyReLU(negative_slope=0.2, name=f"relu_{i}")(x)
+        x = keras.layers.AveragePooling2D(2, name=f"down_{i}")(x) if i else x
+    return x
+
+
+def _normalised(x, norm, i, momentum=0.99):
+    if norm == "batch":
+        layer = keras.layers.BatchNormalization(
+            synchronized=_synchronized(), momentum=momentum, name=f"norm_{i}"
+        )
+        return layer(x)
+    if norm == "instance":
+        return keras.layers.GroupNormalization(groups=-1, name=f"norm_{i}")(x)
     return x
 
 

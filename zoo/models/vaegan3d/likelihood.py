@@ -1,0 +1,87 @@
+"""Pose and state of images by the likelihood under explicit maps: slower than an encoder, and exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zoo.models.abinitio3d.config import AbInitio3DConfig
+from zoo.models.abinitio3d.expectation import Expectation
+from zoo.ops import fourier_volume as fv
+
+_DRAWS, _STEPS = 6, 3
+_VIEWS, _UNIFORM = 41, 42  # streams of random numbers
+
+
+class StateLikelihood:
+    """Search of all poses under the maps of k states at low resolution, and refinement at all of it.
+
+    maps ``(k, m, m, m)`` as `AbInitio3D` leaves them, whose transform over m has the images' coefficients;
+    noise ``(s,)``: variance of a coefficient in each shell; box and pixel of the images. Host code.
+    """
+
+    def __init__(self, maps: np.ndarray, noise: np.ndarray, box: int, voxel_size_angstrom: float, seed=0):
+        self.seed, self.voxel_size_angstrom = seed, voxel_size_angstrom
+        settings = AbInitio3DConfig(box=box, voxel_size_angstrom=voxel_size_angstrom, classes=1)
+        self.settings, self.expectation = settings, Expectation(settings)
+        self.band = settings.bands[-1]
+        self.noise = np.maximum(np.asarray(noise, np.float64), 1e-30)
+        e = self.expectation
+        self.grids = np.stack([e.full.transform(volume) for volume in maps])
+        small = [fv.resized(volume, settings.small_box) / e.factor for volume in maps]
+        frames = fv.view_frames(settings.views[-1], settings.turns[-1], fv.generator(seed, _VIEWS, 0))
+        self.bank = fv.slice_bank(
+            np.stack([e.small.transform(volume) for volume in small]), frames, e.plane, self.band
+        )
+
+    def place(self, batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """``image (b, n, n, 1)``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)`` → what the likelihood says.
+
+        ``posterior (b, k)`` of the states, equal prior; of the likeliest state and pose ``class (b,)``,
+        ``euler_deg (b, 3)`` and ``origin_angstrom (b, 2)`` as RELION's, and ``score (b,)``: log likelihood
+        over that of no particle.
+        """
+        e, states = self.expectation, len(self.grids)
+        count = len(batch["image"])
+        seen = e.observe({**batch, "index": np.arange(count), "weight": np.ones(count)})
+        weights = 1 / self.noise[e.plane.shell[1 : 1 + len(self.bank.points)]]
+        uniform = fv.uniforms(self.seed, _UNIFORM, 0, seen.index)
+        found = fv.search(
+            self.bank, seen.values, seen.ctf, weights, e.shifts, self.settings.box, _DRAWS, uniform
+        )
+        number = np.concatenate([found.best[:, None], found.drawn], axis=1)
+        image = np.repeat(seen.index, number.shape[1])
+        image, number = np.unique(np.stack([image, number.ravel()]), axis=1)
+        _, frames, shifts = fv.decode(self.bank, e.shifts, number)
+        # A pose of one state is worth a try in all.
+        image, frames, shifts = (np.repeat(each, states, axis=0) for each in (image, frames, shifts))
+        state = np.tile(np.arange(states), len(number))
+        refined = fv.refine_poses(
+            self.grids,
+            state,
+            image,
+            frames,
+            shifts,
+            seen.values,
+            seen.ctf,
+            e.plane,
+            np.tile(1 / self.noise, (states, 1)),
+            self.settings.radius,
+            _STEPS,
+            e.largest_shift,
+        )
+        loss = np.full((count, states), np.inf)
+        np.minimum.at(loss, (image, state), refined.loss)
+        order = np.lexsort((refined.loss, image))
+        best = order[np.flatnonzero(np.diff(image[order], prepend=-1))]
+        posterior = np.exp(-(loss - loss.min(axis=1, keepdims=True)))
+        power = e.plane.shell_means(np.abs(seen.values) ** 2) * e.plane.per_shell
+        return {
+            "posterior": (posterior / posterior.sum(axis=1, keepdims=True)).astype(np.float32),
+            "class": state[best].astype(np.int32),
+            "euler_deg": fv.euler_of_frames(refined.frames[best]),
+            "origin_angstrom": -refined.shifts[best] * np.float32(self.voxel_size_angstrom),
+            "score": (power[:, 1:] / self.noise[1:]).sum(axis=1) - refined.loss[best],
+        }
