@@ -49,16 +49,47 @@ def batch_of():
     return lambda info, seed=0: next(numbered(iter(training_batches(info, 4, seed, 0)), info))
 
 
+@pytest.fixture(scope="session")
+def first_phases():
+    """What `make` keeps: model, seed → the finished model of a first phase."""
+    return {}
+
+
 @pytest.fixture
-def make(records):
-    """Function: entry, preset → a model for its kind of data, in the smallest form, compiled."""
+def make(records, first_phases):
+    """Function: entry, preset → a model for its kind of data, in the smallest form, compiled and begun."""
 
     def make(entry, preset, seed=1, **overrides):
         import zoo
 
         info = records[next(iter(entry.takes.values()))]
-        model = zoo.create_model(entry.name, info, preset, seed, **{**entry.config.smallest, **overrides})
+        values = {**entry.config.smallest, **overrides}
+        model = zoo.create_model(entry.name, info, preset, seed, **values)
         model.compile()
+        phase = entry.config.of({**entry.presets[preset], **values}).first_phase()
+        if phase is not None:
+            if (phase.model, seed) not in first_phases:
+                first_phases[phase.model, seed] = finished(phase, info, seed)
+            model.start_from(first_phases[phase.model, seed])
         return model
 
     return make
+
+
+def finished(phase, info, seed):
+    """The model of a first phase, trained to its end."""
+    import zoo
+    from zoo.data.records.batches import training_batches
+    from zoo.data.records.numbered import numbered
+    from zoo.engines.choose import get_engine
+
+    model = zoo.create_model(phase.model, info, phase.preset, seed, **phase.values)
+    model.compile()
+    size = phase.values["batch_size"]
+    engine = get_engine(model, seed=seed, global_batch=size, examples=info.count)
+    batches = training_batches(info, size, seed, 0, whole_epochs=True)
+    for batch in numbered(iter(batches), info):
+        if engine.is_finished:
+            return model
+        engine.step(batch)
+    return model

@@ -147,8 +147,8 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None, way: str =
 
     `model` is what `open_model` opens and encodes; `info` is a `zoo.data.info.DatasetInfo`;
     `progress(done, total)` is called after each batch. With the ``way`` likelihood (`way_of`) the encoder's
-    own latents are in ``extra`` as ``z_mean_encoder`` and ``z_logvar_encoder``, and so are ``state (n,)``, from
-    0, and ``posterior (n, k)``. Raises ZooError if the box differs or a latent is not finite.
+    own latents are in ``extra`` as ``z_mean_encoder`` and ``z_logvar_encoder``, and so are ``state (n,)``,
+    from 0, and ``posterior (n, k)``. Raises ZooError if the box differs or a latent is not finite.
     """
     kept = ("uid", "source_row", "label")
     columns = rows_of(model, "encode", info, batch_size, kept, progress)

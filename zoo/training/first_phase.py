@@ -9,7 +9,7 @@ from typing import Any
 from zoo.config import FirstPhase
 from zoo.errors import ZooError
 from zoo.registry import get_entry
-from zoo.runs.run_folder import FIRST_PHASE
+from zoo.runs.run_folder import FIRST_PHASE, RunFolder
 from zoo.serving.places import finished_run
 
 
@@ -28,7 +28,13 @@ def check_start(config: Mapping[str, Any]) -> None:
     if place is None:
         return
     phase = phase_of(config)
-    run = finished_run(place, phase.model if phase else config["model"])
+    model = RunFolder.open(place).config["model"]
+    if phase and model != phase.model:
+        raise ZooError(
+            f"--start-from {place}: is a run of {model}, but with start={phase.model} this one begins from "
+            f"one of {phase.model}; give its folder, or leave the option out and it is made first"
+        )
+    run = finished_run(place, config["model"] if phase is None else phase.model)
     theirs, ours = (data.get("fingerprint") for data in (run.config.get("data", {}), config["data"]))
     if phase and theirs != ours:
         raise ZooError(

@@ -41,7 +41,8 @@ class Judge:
         """``nmi`` of K-means on latents of up to 1,200 particles, and per class the resolution.
 
         ``fsc_pixels_LABEL`` is where the FSC of the class' map with the true one falls to 0.5, in
-        pixels; it is left out at samples where it would cost too much of the run's time.
+        pixels; it is left out at samples where it would cost too much of the run's time, and of models whose
+        results are compared with the truth (`compares_at_end`).
         """
         if not self.is_able:
             return {}
@@ -54,7 +55,8 @@ class Judge:
             return {}
         found = KMeans(len(self.labels), n_init=4, random_state=0).fit_predict(latents)
         figures = {"nmi": clustering_scores(labels, found)["nmi"]}
-        if may_align and self.info.kind == "particles" and self._can_afford(last):
+        compares = self.info.kind == "particles" and not self.model.compares_at_end
+        if may_align and compares and self._can_afford(last):
             started = time.perf_counter()
             maps = self._class_maps(latents, labels)
             figures.update(self._resolutions(maps))

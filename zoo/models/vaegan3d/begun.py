@@ -39,7 +39,7 @@ class BegunByReconstruction(EncodesByLikelihood):
     def _take_start(self, other: ZooModel) -> list[str]:
         if not isinstance(other, AbInitio3D):
             raise ValueError(
-                "it is a run of vaegan3d, but this one begins from abinitio3d (start=abinitio3d)"
+                "it is no abinitio3d, which start=abinitio3d begins from"
             )
         maps, share = self.start.take(other)
         if self.start.found_nothing:

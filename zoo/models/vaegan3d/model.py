@@ -59,7 +59,7 @@ class VAEGAN3D(BegunByReconstruction, VAEGANLosses, GradientModel, MakesMaps, Pr
         # Without a say in what the generator learns, a critic would only cost time.
         judged = settings.start == "none" or settings.adversarial_weight > 0
         self.players = ("critic",) * (settings.critic_steps * judged) + ("encoder", "generator")
-        self.numbers_records = settings.start != "none"
+        self.numbers_records = self.compares_at_end = settings.start != "none"
         # Odd, so that no two seeds give the same; 0 for the seed 0.
         initial = _SEED_STEP * self.seed % 2**31
         self.generator = self._new_generator("generator", initial)

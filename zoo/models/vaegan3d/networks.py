@@ -101,7 +101,9 @@ def _trunk(x, settings, filters, norm, seed, spectral=False):
     if settings.invariant:
         x = GaborBank(settings.gabor_filters, settings.gabor_kernel, name="gabor")(x)
     else:
-        x = keras.layers.Conv2D(settings.gabor_filters, 5, padding="same", kernel_initializer=_he(seed))(x)
+        x = keras.layers.Conv2D(
+            settings.gabor_filters, 5, padding="same", kernel_initializer=_he(seed), name="conv2d"
+        )(x)
     for i, count in enumerate(filters):
         # A norm takes out the mean: a bias before it has no gradient but rounding, which Adam would follow.
         arguments = {

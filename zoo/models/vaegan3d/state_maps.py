@@ -71,13 +71,14 @@ class StateMaps(Float32Layer):
 
     def mixture(self, z):
         """z ``(b, d)`` → how much of each state there is ``(b, k)``; they sum to 1."""
-        return ops.softmax(self.log_mixture(z), axis=-1)
+        return ops.exp(self.log_mixture(z))
 
     def log_mixture(self, z):
-        """−½‖z − m_k‖² ``(b, k)``, and next to nothing for states that were not found."""
+        """Logarithm of `mixture` ``(b, k)``; next to nothing for states that were not found."""
         places = ops.convert_to_tensor(self.places)
         distance = ops.sum(ops.square(z[:, None] - places[None]), axis=-1)
-        return ops.where(self.present, -0.5 * distance, _ABSENT)
+        logits = ops.where(self.present, -0.5 * distance, _ABSENT)
+        return logits - ops.logsumexp(logits, axis=-1, keepdims=True)
 
     @property
     def present(self):

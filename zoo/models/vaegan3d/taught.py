@@ -63,7 +63,7 @@ class TaughtLosses:
         wanted = ops.concatenate([draws["search_posterior"], states])
         learned = draws["learned"] / (1.0 - s.held_back)
         weight = ops.concatenate([learned, ops.ones_like(learned)])
-        choice = -ops.sum(wanted * ops.log_softmax(self.generator.log_mixture(mean)), axis=-1)
+        choice = -ops.sum(wanted * self.generator.log_mixture(mean), axis=-1)
         gap = ops.square(self._places(self.generator)[None] - mean[:, None])
         place = ops.sum(gap * ops.exp(-log_variance[:, None]) + log_variance[:, None] + _LOG_2PI, axis=-1)
         place = 0.5 * ops.sum(wanted * place, axis=-1)
