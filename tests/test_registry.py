@@ -72,7 +72,7 @@ def test_the_main_model_is_there():
     assert "vaegan3d" in list_models()
     entry = get_entry("vaegan3d")
     expected = {"paper", "uniform_camera", "trainable_camera", "no_noise_generator", "no_invariance"}
-    expected |= {"pose_search", "tiny"}
+    expected |= {"default", "pose_search", "tiny"}
     assert expected <= set(entry.presets)
     assert entry.takes == {"data": "particles"} and entry.learns == "players" and entry.summary
 

@@ -136,7 +136,7 @@ def test_models_lists_the_registry(call):
     from zoo_tools.models import app
 
     code, out, _ = call(app, "zoo models")
-    assert code == 0 and "vaegan3d" in out and "tiny*" in out
+    assert code == 0 and "vaegan3d" in out and "default*" in out
     assert len({len(line) for line in out.splitlines()}) == 1  # no terminal: no line is broken
 
 

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.slow
 WORDS = [
     "--model",
     "vaegan3d",
+    "--preset",
+    "tiny",
     "--batch-size",
     "8",
     "--seed",

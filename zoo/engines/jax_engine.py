@@ -116,6 +116,8 @@ class JaxEngine:
 
     def step(self, batch: dict) -> dict:
         """Train on one batch (a dict of arrays); the model's variables hold the new state after it."""
+        if "index" in batch:  # rows of a table are few enough for 32 bits
+            batch = {**batch, "index": np.asarray(batch["index"]).astype(np.int32)}
         values, logs = self._step([variable.value for variable in self._variables], _numbers(batch))
         for variable, value in zip(self._variables, values, strict=True):
             variable._value = value  # assign() would copy and check shapes of every array in each step

@@ -25,7 +25,6 @@ class ZooModel(keras.Model):
 
     learns: ClassVar[str] = ""
     no_warm_start: ClassVar[str] = ""  # why such a model cannot start from the weights of another
-    compares_at_end: bool = False  # its results hold the maps that are compared with the truth, where known
     numbers_records: bool = False  # batches need ``index`` (rows of the table) and whole passes
     box: int
     voxel_size_angstrom: float

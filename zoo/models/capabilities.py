@@ -51,6 +51,7 @@ class MakesMaps(Capability):
     """Latent coordinates → density maps."""
 
     verb = "density"
+    compares_at_end: bool = False  # its results hold the maps that are compared with the truth, where known
 
     def density(self, z: Any) -> Any:
         """Latents (b, d) → maps (b, n, n, n) in z, y, x."""
