@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from zoo.metrics.clustering import clustering_scores
+from zoo.models.abinitio3d.config import AbInitio3DConfig
 from zoo.models.abinitio3d.model import AbInitio3D
 from zoo.models.base import ZooModel
 from zoo.models.capabilities import EncodesByLikelihood
@@ -25,6 +26,14 @@ class BegunByReconstruction(EncodesByLikelihood):
     settings: VAEGAN3DConfig
     start: Start | None
     seed: int
+
+    @classmethod
+    def check_first_phase(cls, info, values) -> None:
+        """Raise ZooError where the first phase would refuse the data, before anything is made."""
+        known = {name: value for name, value in values.items() if name in VAEGAN3DConfig.settings()}
+        phase = VAEGAN3DConfig(**known).first_phase()
+        if phase is not None:
+            AbInitio3D.check_data(info, {**AbInitio3DConfig.defaults(), **phase.values})
 
     @property
     def is_finished(self) -> bool:

@@ -95,6 +95,7 @@ class VAEGAN3D(BegunByReconstruction, VAEGANLosses, GradientModel, MakesMaps, Pr
     @classmethod
     def check_data(cls, info, values):
         """Images whose background varies about as much as the model expects: a standard deviation near 1."""
+        cls.check_first_phase(info, values)
         spread = None if info is None else info.statistics.get("std")
         if spread is not None and not 0.2 < spread < 20:
             raise ZooError(
