@@ -213,12 +213,17 @@ class VAEGAN3DConfig(Config):
         """The run of `abinitio3d` that the particles' poses and states come from."""
         if self.start == "none":
             return None
-        values = AbInitio3DConfig.smallest if self.start_effort == "least" else {"classes": self.classes}
+        values: dict[str, Any] = {"classes": self.classes}
+        if self.start_effort == "least":
+            small = AbInitio3DConfig.smallest
+            # A pass over many particles in tiny batches would be no small effort.
+            values = {**small, "batch_size": max(small["batch_size"], self.count // _LEAST_BATCHES)}
         preset = "tiny" if self.start_effort == "quick" else "default"
         return FirstPhase(self.start, preset, values)
 
 
 _LEAST_BOX = 16  # of abinitio3d
+_LEAST_BATCHES = 20  # of a pass of the smallest start
 _POSE_SEARCH = {
     "latent_dim": 2,
     "siren_initialisation": "positions",
