@@ -159,7 +159,7 @@ def _start(model, config: dict[str, Any], devices: Devices, run: Path) -> list[s
         lines = set_given_maps(model) if isinstance(model, StartsFromMaps) else []
         if folder is None:
             return lines
-        return lines + start_from(model, config["model"], folder, phase and phase.model)
+        return lines + start_from(model, config["model"], folder, phase.model if phase else None)
 
 
 def _introduce(progress: Progress, run: RunFolder, opened, devices: Devices, model, done: int) -> None:

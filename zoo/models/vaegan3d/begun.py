@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -25,7 +27,10 @@ class BegunByReconstruction(EncodesByLikelihood):
 
     settings: VAEGAN3DConfig
     start: Start | None
+    generator: Any
     seed: int
+    box: int
+    voxel_size_angstrom: float
 
     @classmethod
     def check_first_phase(cls, info, values) -> None:
@@ -46,7 +51,7 @@ class BegunByReconstruction(EncodesByLikelihood):
         return self.start is not None and self.start.is_taken
 
     def _take_start(self, other: ZooModel) -> list[str]:
-        if not isinstance(other, AbInitio3D):
+        if self.start is None or not isinstance(other, AbInitio3D):
             raise ValueError(
                 "it is no abinitio3d, which start=abinitio3d begins from"
             )
@@ -63,7 +68,7 @@ class BegunByReconstruction(EncodesByLikelihood):
         ``z_mean``: the states' places weighted by their posterior, ``z_logvar``: log of the spread about it;
         the rest is `StateLikelihood.place`'s.
         """
-        if not self.has_likelihood:
+        if self.start is None or not self.start.is_taken:
             raise TypeError(f"{type(self).__name__} has no maps to compare images with")
         maps, places, _ = self._states()
         likelihood = getattr(self, "_likelihood", None)

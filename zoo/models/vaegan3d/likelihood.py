@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.models.abinitio3d.config import AbInitio3DConfig
+from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.expectation import Expectation
 from zoo.ops import fourier_volume as fv
 
@@ -24,7 +24,7 @@ class StateLikelihood:
 
     def __init__(self, maps: np.ndarray, noise: np.ndarray, box: int, voxel_size_angstrom: float, seed=0):
         self.seed, self.voxel_size_angstrom = seed, voxel_size_angstrom
-        settings = AbInitio3DConfig(box=box, voxel_size_angstrom=voxel_size_angstrom, classes=1)
+        settings = Config(box=box, voxel_size_angstrom=voxel_size_angstrom, classes=1)
         self.settings, self.expectation = settings, Expectation(settings)
         self.band = settings.bands[-1]
         self.noise = np.maximum(np.asarray(noise, np.float64), 1e-30)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
+
+from zoo.models.vaegan3d.config import VAEGAN3DConfig
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
 class TaughtLosses:
     """Mixin of `VAEGANLosses`: what a step knows from the start, and what the encoder learns from it."""
+
+    settings: VAEGAN3DConfig
+    generator: Any
+    start: Any
+    pose_search: Any
+    _ctf: Callable
+    _coefficients: Callable
+    _mean_sigma: Callable
+    _fakes: Callable
+    _encode_seen: Callable
 
     def known(self, batch, draws, step) -> dict:
         """State, pose and place in the latent space of each particle of a batch, in the terms of the search.
