@@ -72,6 +72,10 @@ def test_twelve_steps_are_six_and_kill_and_six(tmp_path, records):
 
 SMALL = {
     "tiny": [],
+    "default": [
+        *("--set", "start_effort=least", "--set", "filters=[8,8,16]", "--set", "encoder_filters=[8,8,16]"),
+        *("--set", "noise_filters=8", "--no-results"),
+    ],
     "uniform_camera": [
         *("--set", "filters=[8,8,16]", "--set", "encoder_filters=[8,8,16]"),
         *("--set", "siren_width=16", "--set", "noise_filters=8"),
