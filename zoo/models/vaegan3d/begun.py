@@ -109,6 +109,11 @@ class BegunByReconstruction(EncodesByLikelihood):
         columns |= {f"zooLatent{i}": values.astype(np.float64) for i, values in enumerate(z.T)}
         names = [f"state_{k + 1}" for k in range(len(maps))]
         curves, halves = (ops.convert_to_numpy(x) for x in (self.start.fsc, self.start.half_maps))
+        told = self.box * self.voxel_size_angstrom / np.array(ops.convert_to_numpy(self.start.told))
+        resolutions = ", ".join(
+            f"{name} {f'{value:.1f} Å' if value else f'no better than {told[1]:.0f} Å'}"
+            for name, value in zip(names, ops.convert_to_numpy(self.start.resolution), strict=False)
+        )
         found = ", ".join(f"state {k + 1} of {count} particles" for k, count in enumerate(counts))
         return Results(
             maps=dict(zip(names, maps, strict=True)),
@@ -117,11 +122,11 @@ class BegunByReconstruction(EncodesByLikelihood):
             columns=columns,
             classes=classes,
             mirrored=True,
-            fsc_words="FSC of halves that share their start (too good)",
+            fsc_words=f"FSC of half sets refined apart from a start of {told[0]:.0f} Å",
             lines=[
                 f"{len(maps)} states were found: {found}",
                 *_encoder_lines(amortised, classes, label, table["learned"] == 0),
-                "fsc.csv: the halves share their start, so their FSC is too good to be told as a resolution",
+                f"FSC 0.143 of half sets, refined apart from common maps of {told[0]:.0f} Å: {resolutions}",
             ],
         )
 

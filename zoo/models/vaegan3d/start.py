@@ -19,7 +19,9 @@ class Start(Float32Layer):
     ``probability (N, k)`` of each state, ``frame (N, 2, 3)``: rows 0 and 1 of RELION's A, ``shift (N, 2)``:
     place in pixels from the image's middle, ``gain (N,)``: log likelihood over that of no particle, and
     ``learned (N,)``: 0 for the share ``held_back`` that the encoder never learns from, drawn by ``seed``.
-    ``noise (s,)``: variance of a Fourier coefficient by shell; ``fsc (k, s + 1)`` of the half maps.
+    ``noise (s,)``: variance of a Fourier coefficient by shell. ``fsc (k, s + 1)`` of the half maps, and where
+    it tells a ``resolution (k,)`` in Å (0: nowhere); ``told (2,)``: last shell of the halves' common start,
+    and the one up to which their FSC says nothing.
     ``state`` is 0 before `take`, 1 after it, 2 where nothing but noise was found.
     """
 
@@ -40,6 +42,7 @@ class Start(Float32Layer):
         self.gain, self.learned = fixed("gain", n), fixed("learned", n, start="ones")
         self.half_maps = fixed("half_maps", 2, k, m, m, m)
         self.fsc = fixed("fsc", k, m // 2 + 1)
+        self.resolution, self.told = fixed("resolution_angstrom", k), fixed("told_shells", 2)
         self.noise = fixed("noise", radius_of(self.box) + 1, start="ones")
         self.state = self.add_weight(
             name="state",
@@ -85,6 +88,8 @@ class Start(Float32Layer):
         scale = np.float32(self.box / self.map_box)
         self.half_maps.assign(np.pad(found.half_maps * scale, room + [(0, 0)] * 3))
         self.fsc.assign(np.pad(found.fsc, room[::-1]))
+        self.resolution.assign(np.pad(np.nan_to_num(found.resolution_angstrom), room[1]))
+        self.told.assign([settings.start_shell, settings.silent_shell])
         self.noise.assign(other.state["noise"][0])
         self.state.assign(1)
         counts = np.bincount(np.maximum(found.class_number, 0), minlength=states)
