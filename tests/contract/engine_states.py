@@ -35,7 +35,9 @@ def main(name: str, data: str, strategy: str, out: str) -> None:
         "batch_size": 8,
         "hyperparameters": {**resolve_config(name), "box": opened.first.box, **small, **rates},
     }
-    config["hyperparameters"]["voxel_size_angstrom"] = opened.first.voxel_size_angstrom
+    for fact in ("voxel_size_angstrom", "count"):
+        if fact in config["hyperparameters"]:
+            config["hyperparameters"][fact] = getattr(opened.first, fact)
     devices = pick_devices(strategy)
     learner = make_learner(config, opened, devices)
     more = {"held_back": learner.held_back, "with_index": learner.house.numbers_records}
