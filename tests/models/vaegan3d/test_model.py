@@ -33,6 +33,10 @@ def test_every_preset_trains_and_every_player_moves(preset, small_search, partic
     model = VAEGAN3D.from_data(None, preset, **overrides, learning_rate=1e-3)
     model.compile(seed=3)
     batch = {name: tf.constant(value) for name, value in particle_batch().items()}
+    if model.numbers_records:
+        with pytest.raises(ZooError, match="do not say which they hold"):
+            model.train_step(batch)
+        batch["index"] = tf.range(4)
     before = {player: _values(model.player_variables(player)) for player in set(model.players)}
     for _ in range(2):
         logs = model.train_step(batch)

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from zoo.errors import ZooError
 from zoo.models.vaegan3d.config import VAEGAN3DConfig
 
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -31,6 +32,11 @@ class TaughtLosses:
 
         ``z`` of generated images is the place of a state drawn by the states' shares.
         """
+        if "index" not in batch:
+            raise ZooError(
+                "vaegan3d with a start learns from what that found of each particle, but the batches do not "
+                "say which they hold (index); train it with zoo-train, or take a preset without a start"
+            )
         generator, rows = self.generator, self.start.rows(batch["index"])
         places = self._places(generator)
         share = ops.where(generator.present, ops.convert_to_tensor(generator.share), 0.0)
