@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo_tools import map_verbs
+from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 
 app = make_app("Encode particles with a trained run, cluster them, write maps, select particles; judge maps.")
@@ -341,6 +342,7 @@ def _open_if_there(info, source, stacks):
 
 app.command()(map_verbs.fit)
 app.command()(map_verbs.symmetry)
+app.command()(reconstruct)
 
 
 def _note(text: str) -> None:

@@ -259,9 +259,7 @@ class LearningConfig(Config):
     learning_rate: float = setting(1e-3, "of Adam", above=0, most=1)
     beta_1: float = setting(0.9, "of Adam", least=0, below=1)
     beta_2: float = setting(0.999, "of Adam", least=0, below=1)
-    schedule: str = setting(
-        "constant", "of the learning rate", choices=("constant", "exponential", "cosine")
-    )
+    schedule: str = setting("constant", "of the learning rate", choices=("constant", "exponential", "cosine"))
     decay_steps: int = setting(1000, "of the schedule", unit="steps", least=1, most=10**9)
     decay_rate: float = setting(0.96, "factor in decay_steps, exponential", above=0, most=1)
     warmup_steps: int = setting(0, "until the full learning rate, cosine", unit="steps", least=0, most=10**9)

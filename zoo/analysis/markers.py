@@ -3,3 +3,4 @@
 CLUSTERS = "clusters.npz"
 SERIES = "series.json"
 FIT = "fit.json"
+RECONSTRUCTION = "reconstruction.json"

@@ -83,9 +83,7 @@ def _require_stack(header: MrcHeader) -> None:
         raise ZooError(f"{header.path}: pixels of {x:.4g} x {y:.4g} Å, expected square ones; resample them")
 
 
-def write_particles(
-    table: ParticleTable, path: str | os.PathLike, extra_columns: dict | None = None
-) -> None:
+def write_particles(table: ParticleTable, path: str | os.PathLike, extra_columns: dict | None = None) -> None:
     """Write a table as .star or .cs, atomically; a selection keeps every column of the file it came from.
 
     ``extra_columns`` maps names (``zooCluster``) to one value per particle.

@@ -27,9 +27,7 @@ def fourier_completeness(
     return float(min(1.0, 1 / (seen.mean() * inverse)))
 
 
-def sampling_counts(
-    beams: np.ndarray, fourier_radius: int = 50, directions: int | None = None
-) -> np.ndarray:
+def sampling_counts(beams: np.ndarray, fourier_radius: int = 50, directions: int | None = None) -> np.ndarray:
     """How many slices normal to `beams` (n, 3) hold each of `directions` points spread over a half sphere."""
     directions = int(2 * np.pi * fourier_radius**2 / 4) if directions is None else directions
     points = fibonacci_half_sphere(directions).T.astype(np.float32)

@@ -116,9 +116,7 @@ def read(path: str | Path) -> Checkpoint:
         with zipfile.ZipFile(existing_file(path)) as archive:
             meta = json.loads(bytes(_member(archive, _META)).decode())
             if isinstance(meta, dict) and meta.get("format", FORMAT) != FORMAT:
-                raise ZooError(
-                    f"{path}: has checkpoint format {meta['format']}, this version reads {FORMAT}"
-                )
+                raise ZooError(f"{path}: has checkpoint format {meta['format']}, this version reads {FORMAT}")
             _check_meta(meta)
             stored = [_member(archive, f"v{i:05d}") for i in range(len(meta["names"]))]
             arrays = {

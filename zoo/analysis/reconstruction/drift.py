@@ -49,7 +49,7 @@ def measure_drift(first: np.ndarray, second: np.ndarray, band: int, curve: np.nd
     k = np.stack([part.ravel() for part in np.meshgrid(axis, axis, axis, indexing="ij")][::-1], axis=1)
     length = np.sqrt((k**2).sum(1))
     half = (k[:, 2] > 0) | ((k[:, 2] == 0) & ((k[:, 1] > 0) | ((k[:, 1] == 0) & (k[:, 0] > 0))))
-    # Between grid points interpolation takes noise away: where both maps are interpolated, no motion is special.
+    # Interpolation takes noise away, but not at grid points: off the grid no motion is special.
     k = k[half & (length <= band)] @ Rotation.from_rotvec(_OBLIQUE).as_matrix()
     shell = np.rint(np.sqrt((k**2).sum(1))).astype(int)
     wanted = _interpolated(target, k)

@@ -17,19 +17,23 @@ from zoo.ops.fourier_volume import FourierGrid, generator, refine_poses, resized
 _GROWTH = 3  # shells that the band may grow by in a round, or a quarter of it
 _STEPS = 3  # of Gauss-Newton in a round
 _LEAST_BAND = 4
+_LEAST_START, _START_SHARE = 5, 0.4
 _GAIN = 0.005  # less resolution gained than this share of it in two rounds ends the refinement
 _JITTER_STREAM = 42
-_CHANCE_IMAGES = 1000
+_CHANCE_IMAGES, _LEAST_CHANCE_IMAGES = 1000, 50
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What is done to poses. ``rounds`` 0: nothing; ``start_shell``: forget what the start knows beyond it.
+    """What is done to poses. ``rounds`` 0: nothing.
 
+    ``forget``: poses begin as far off at random as blurs all beyond ``start_shell`` (None: found from the
+    FSC of the start), so that halves whose poses come from one model share nothing beyond that shell.
     ``largest_shift_px`` bounds the particle's place from the middle of its image along each axis.
     """
 
     rounds: int = 0
+    forget: bool = False
     start_shell: int | None = None
     largest_shift_px: float = np.inf
     seed: int = 0
@@ -62,6 +66,10 @@ class Reconstructed:
     rounds: list[Round] = field(default_factory=list)
     chosen: int = 0
     """Which of the rounds the maps are of."""
+    given_fsc: np.ndarray | None = None
+    """FSC of the half maps at the poses as they were given, before anything was forgotten."""
+    start_shell: int | None = None
+    """What the halves share of their start ends here, where it was forgotten."""
 
     @property
     def fsc(self) -> np.ndarray:
@@ -86,12 +94,18 @@ def reconstruct(
     groups = _Groups(images)
     noise = groups.power()
     poses = poses.copy()
-    if settings.rounds and settings.start_shell is not None:
-        _forget(poses, settings, images.box)
     volume, _ = _pass(images, groups, noise, poses, None, settings, tell, "reconstructing")
     rounds = [_round(volume, 0)]
+    given, start_shell = rounds[0].fsc, None
+    if settings.rounds and settings.forget:
+        start_shell = settings.start_shell or _start_shell(given)
+        _forget(poses, start_shell, settings.seed, images.box)
+        del volume
+        volume, _ = _pass(images, groups, noise, poses, None, settings, tell, "starting")
+        rounds = [_round(volume, 0)]
     best = Reconstructed(poses.copy(), volume, np.zeros(len(images)), noise, rounds)
-    band = _first_band(rounds[0], settings, images, poses)
+    band = max(_LEAST_BAND, band_of(rounds[0].fsc))
+    band = _bounded(band if start_shell is None else min(band, start_shell), images, poses)
     for number in range(1, settings.rounds + 1):
         references = _references(volume, rounds[-1].fsc, band)
         before = poses.copy()
@@ -111,15 +125,18 @@ def reconstruct(
         band = _next_band(band, found.fsc, images, poses)
     best.volume, best.gain, best.noise = _final(images, groups, best, settings, tell)
     best.rounds[best.chosen].fsc = best.volume.half_fsc()
+    best.given_fsc, best.start_shell = given, start_shell
     return best
 
 
-def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) -> float:
+def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) -> float | None:
     """How many standard errors better poses explain images than those of other particles do.
 
     Each image is compared with the map of the half that it is not in, at its own pose and at that of
-    another particle. Poses at chance give values about 0, real ones many.
+    another particle. Poses at chance give values about 0, real ones many. None for too few to tell.
     """
+    if len(images) < _LEAST_CHANCE_IMAGES:
+        return None
     batch = images.sample(_CHANCE_IMAGES)
     band = max(_LEAST_BAND, band_of(found.fsc))
     references = _references(found.volume, found.fsc, min(band, images.plane.radius))
@@ -159,7 +176,7 @@ class _Groups:
         self.of = self.of.reshape(-1)
 
     def power(self) -> np.ndarray:
-        """Mean power of a sample of images by group and shell: noise, while nothing is known of the signal."""
+        """Mean power of some images by group and shell: noise, while nothing is known of the signal."""
         batch = self.images.sample()
         power = self.images.plane.shell_means(np.abs(batch.values) ** 2)
         return self._means(power, self.of[batch.rows])
@@ -273,12 +290,9 @@ def _references(volume: Volume, curve, band: int) -> np.ndarray:
     return np.stack([grid.transform(resized(half, small) / factor) for half in halves])
 
 
-def _first_band(start: Round, settings, images, poses) -> int:
-    """As far as the start is believed: what the FSC says, but not beyond what is to be forgotten."""
-    band = max(_LEAST_BAND, band_of(start.fsc))
-    if settings.start_shell is not None:
-        band = min(band, settings.start_shell)
-    return _bounded(band, images, poses)
+def _start_shell(curve) -> int:
+    """How much of the start is kept where it is forgotten: well within what its FSC shows."""
+    return int(max(_LEAST_START, round(_START_SHARE * resolution_at(curve, 0.5).shell)))
 
 
 def _next_band(band, curve, images, poses):
@@ -318,14 +332,14 @@ def _change(before: Poses, after: Poses) -> tuple[float, float]:
     return float(np.degrees(np.median(np.arccos(np.clip(cosine, -1, 1))))), float(np.median(moved))
 
 
-def _forget(poses: Poses, settings: Refinement, box: int) -> None:
+def _forget(poses: Poses, shell: int, seed: int, box: int) -> None:
     """Turn and move every pose at random by as much as blurs all beyond the start's shell.
 
     A turn by 2/(pi k) rad moves what lies a quarter of the box from the middle by one radian of phase of
     shell k.
     """
-    rng = generator(settings.seed, _JITTER_STREAM, 0)
-    count, shell = len(poses.frames), settings.start_shell
+    rng = generator(seed, _JITTER_STREAM, 0)
+    count = len(poses.frames)
     turns = rng.normal(size=(count, 3)) * 2 / (np.pi * shell)
     poses.frames = (poses.frames @ Rotation.from_rotvec(turns).as_matrix()).astype(np.float32)
     moves = rng.normal(size=(count, 2)) * box / (2 * np.pi * shell)

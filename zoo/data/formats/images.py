@@ -184,6 +184,6 @@ def check_finite(images: np.ndarray, table: ParticleTable | None = None, indices
 
 
 def _where(table: ParticleTable, index: int) -> str:
-    """"file: row N" of a particle."""
+    """ "file: row N" of a particle."""
     path = table.source.path if table.source else table.stack_paths[int(table.stack_index[index])]
     return f"{path}: row {int(table.source_row[index]) + 1}"
