@@ -53,7 +53,7 @@ def with_random_phases(volume: np.ndarray, first_shell: int, rng: np.random.Gene
     far = shell_index(volume.shape[0]) >= first_shell
     angle = rng.uniform(0, 2 * np.pi, int(far.sum()))
     spectrum[far] = np.abs(spectrum[far]) * np.exp(1j * angle)
-    return np.fft.irfftn(spectrum, volume.shape)
+    return np.fft.irfftn(spectrum, volume.shape, axes=(0, 1, 2))
 
 
 class Guinier(NamedTuple):
@@ -122,4 +122,4 @@ def sharpened(
     last = box * voxel_size_angstrom / resolution_angstrom
     beyond = np.clip((np.sqrt(square) * box * voxel_size_angstrom - last) / edge_shells + 0.5, 0, 1)
     weight = weight * np.exp(-bfactor_angstrom2 / 4 * square) * (0.5 + 0.5 * np.cos(np.pi * beyond))
-    return np.fft.irfftn(np.fft.rfftn(volume) * weight, volume.shape).astype(np.float32)
+    return np.fft.irfftn(np.fft.rfftn(volume) * weight, volume.shape, axes=(0, 1, 2)).astype(np.float32)

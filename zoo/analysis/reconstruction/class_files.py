@@ -84,7 +84,7 @@ def write_class(
         lines.append("the half maps do not agree in the first shell: nothing is resolved")
     elif shell >= volume.grid.radius:
         lines.append(
-            f"the FSC does not fall to {THRESHOLD} before the last shell: a larger box may show more"
+            f"the FSC is above {THRESHOLD} up to the last shell: the box of {box} limits the resolution"
         )
     filtered = volume.filtered(found.fsc, band=max(min(shell, limit), _LEAST_SHELL))
     weight = np.sqrt(2 * np.clip(curves.corrected, 0, 1) / (1 + np.clip(curves.corrected, 0, 1)))

@@ -165,8 +165,8 @@ def report_lines(reports: list[ClassReport], found: Found) -> list[str]:
         words = f"{each.resolution_angstrom:.2f} Å" if each.resolution_angstrom else "nothing resolved"
         free = f"{each.unmasked_angstrom:.2f} Å" if each.unmasked_angstrom else "none"
         lines.append(
-            f"{each.name}: {each.particles:,} particles ({each.halves[0]:,} + {each.halves[1]:,}), {words} at "
-            f"FSC 0.143, corrected for the mask (without mask {free})"
+            f"{each.name}: {each.particles:,} particles ({each.halves[0]:,} + {each.halves[1]:,}), {words} "
+            f"at FSC 0.143, corrected for the mask (without mask {free})"
         )
         if each.start_angstrom:
             given = f"{each.given_angstrom:.2f} Å" if each.given_angstrom else "none"

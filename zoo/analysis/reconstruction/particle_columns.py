@@ -14,8 +14,8 @@ from zoo.data.tables.particle_table import ParticleTable
 class Said:
     """Of n particles: RELION's angles ``euler_deg`` (n, 3) and ``origin_angstrom`` (n, 2).
 
-    ``class_number`` (n,) from 1, ``probability`` (n,) of it, ``log_likelihood`` (n,) over that of no particle,
-    ``half`` (n,).
+    ``class_number`` (n,) from 1, ``probability`` (n,) of it, ``log_likelihood`` (n,) over that of no
+    particle, ``half`` (n,).
     """
 
     euler_deg: np.ndarray

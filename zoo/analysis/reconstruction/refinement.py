@@ -21,6 +21,7 @@ _LEAST_START, _START_SHARE = 5, 0.4
 _GAIN = 0.005  # less resolution gained than this share of it in two rounds ends the refinement
 _JITTER_STREAM = 42
 _CHANCE_IMAGES, _LEAST_CHANCE_IMAGES = 1000, 50
+_BEYOND = 3  # shells that are looked at beyond those that the halves share
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,11 @@ def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) ->
     if len(images) < _LEAST_CHANCE_IMAGES:
         return None
     batch = images.sample(_CHANCE_IMAGES)
-    band = max(_LEAST_BAND, band_of(found.fsc))
-    references = _references(found.volume, found.fsc, min(band, images.plane.radius))
+    shared = found.start_shell or 0  # what both halves know of the start would speak for any pose found in it
+    band = min(max(_LEAST_BAND, band_of(found.fsc), shared + _BEYOND), images.plane.radius)
+    weights = np.ones((2, images.plane.radius + 1))
+    weights[:, : shared + 1] = 0
+    references = _references(found.volume, found.fsc, band)
     groups = _Groups(images)
     values, ctf = groups.whitened(batch, found.noise)
     rows = batch.rows
@@ -156,8 +160,8 @@ def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) ->
             values,
             ctf,
             images.plane,
-            np.ones((2, images.plane.radius + 1)),
-            min(band, images.plane.radius),
+            weights,
+            band,
             0,
             np.inf,
         )

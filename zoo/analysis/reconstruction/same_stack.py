@@ -26,7 +26,7 @@ def require_same_images(info: DatasetInfo, table: ParticleTable) -> None:
     if info.source_box and reader.box != info.source_box:
         raise ZooError(
             f"{reader.headers[int(table.stack_index[0])].path}: images of {reader.box} pixels, but those "
-            f"packed had {info.source_box}; it is not the stack that was packed (--stacks DIR names another place)"
+            f"packed had {info.source_box}; it is not the stack that was packed (see --stacks DIR)"
         )
     for number, record in enumerate(read_rows(info)):
         if number == _COMPARED:
@@ -40,6 +40,6 @@ def require_same_images(info: DatasetInfo, table: ParticleTable) -> None:
         if alike < _ALIKE:
             raise ZooError(
                 f"{table.stack_paths[int(table.stack_index[row])]}: image {table.row_in_stack[row] + 1} is "
-                f"not the one that was packed (correlation {alike:.2f}); put the stack of that time back, name "
+                f"not the one that was packed (correlation {alike:.2f}); put that stack back, name "
                 "its place with --stacks DIR, or pack again"
             )

@@ -137,7 +137,7 @@ def open_place(
         if aligned is None:
             raise ZooError(
                 f"{path}: its model gives no pose of a particle (it has no {RUN_POSES} and cannot align); "
-                "name a run that does, such as one of abinitio3d, or poses with --poses FILE (known: the source's)"
+                "name a run that does, such as one of abinitio3d, or poses with --poses FILE (or known)"
             )
         found = aligned()
         order = np.argsort(packed["source_row"])
