@@ -179,7 +179,8 @@ def test_coordinates_of_star_files(tmp_path, tomogram):
     assert places(named) == [[12, 11, 10]]
     refuses(
         lambda: places(named.replace("tomo ", "third ")),
-        "no row belongs to tomogram tomo", "other, third",
+        "no row belongs to tomogram tomo",
+        "other, third",
     )
     refuses(lambda: places("data_\nloop_\n_rlnVoltage\n300\n"), "neither rlnImageName nor coordinates")
     refuses(lambda: places(plain.replace("12 11 10", "12 nan 10")), "row 1: a coordinate is not a number")
@@ -224,7 +225,8 @@ def test_a_tomogram_without_voxel_size(tmp_path):
     (tmp_path / "c.csv").write_text("x,y,z\n4,4,4\n")
     refuses(
         lambda: read_coordinates(tmp_path / "c.csv", str(tmp_path / "t.em")),
-        "no voxel size", "--pixel-size",
+        "no voxel size",
+        "--pixel-size",
     )
     assert len(read_coordinates(tmp_path / "c.csv", str(tmp_path / "t.em"), 8.0)) == 1
 
@@ -290,14 +292,17 @@ def test_wedges_that_cannot_be(folder):
 
     refuses(
         lambda: with_mask(np.zeros((12, 12, 12))),
-        "m.mrc: the wedge observes nothing", "make the mask again",
+        "m.mrc: the wedge observes nothing",
+        "make the mask again",
     )
     only_dc = np.zeros((12, 12, 12))
     only_dc[6, 6, 6] = 1
     refuses(lambda: with_mask(only_dc, "dc.mrc"), "observes nothing")
     refuses(
         lambda: with_mask(np.ones((10, 10, 10)), "small.mrc"),
-        "row 1", "10 x 10 x 10", "expected 12 x 12 x 12",
+        "row 1",
+        "10 x 10 x 10",
+        "expected 12 x 12 x 12",
     )
     with pytest.warns(RuntimeWarning, match="NaN"), mrcfile.new(folder / "nan.mrc") as file:
         file.set_data(np.full((12, 12, 12), np.nan, np.float32))
@@ -317,12 +322,15 @@ def test_volumes_that_cannot_be(folder, volumes):
     write_volume(folder / "b.mrc", volumes[0, :10, :10, :10], 4.0)
     refuses(
         lambda: read_star_text(folder, HEAD + COLUMNS + ROWS),
-        "row 2", "b.mrc has a box of 10", "before it 12",
+        "row 2",
+        "b.mrc has a box of 10",
+        "before it 12",
     )
     write_volume(folder / "b.mrc", volumes[0, :10], 4.0)
     refuses(
         lambda: read_star_text(folder, HEAD + COLUMNS + ROWS),
-        "row 2", "12 x 12 x 10 voxels, expected a cube",
+        "row 2",
+        "12 x 12 x 10 voxels, expected a cube",
     )
     broken = volumes[0].copy()
     broken[3, 4, 5] = np.nan
@@ -333,7 +341,8 @@ def test_volumes_that_cannot_be(folder, volumes):
     refuses(lambda: read_star_text(folder, HEAD + COLUMNS + ROWS), "row 2: volume b.mrc not found")
     refuses(
         lambda: read_star_text(folder, HEAD + COLUMNS + ROWS.replace(" 30 ", " thirty ")),
-        "row 1", "'thirty'",
+        "row 1",
+        "'thirty'",
     )
 
 

@@ -48,9 +48,10 @@ def corrected_fsc(half_1: np.ndarray, half_2: np.ndarray, mask: np.ndarray, seed
 
 
 def with_random_phases(volume: np.ndarray, first_shell: int, rng: np.random.Generator) -> np.ndarray:
-    """The map (z, y, x) with its amplitudes, and phases drawn uniformly from ``first_shell`` on."""
-    spectrum = np.fft.rfftn(volume)
-    far = shell_index(volume.shape[0]) >= first_shell
+    """The map (z, y, x) with its amplitudes, and uniform phases at radii of ``first_shell`` and more."""
+    spectrum, box = np.fft.rfftn(volume), volume.shape[0]
+    full, half = np.fft.fftfreq(box, 1 / box), np.fft.rfftfreq(box, 1 / box)
+    far = full[:, None, None] ** 2 + full[:, None] ** 2 + half**2 >= first_shell**2
     angle = rng.uniform(0, 2 * np.pi, int(far.sum()))
     spectrum[far] = np.abs(spectrum[far]) * np.exp(1j * angle)
     return np.fft.irfftn(spectrum, volume.shape, axes=(0, 1, 2))

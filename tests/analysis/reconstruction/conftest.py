@@ -53,6 +53,12 @@ def star(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clean_star(tmp_path_factory):
+    """1,200 particles of the same state with little noise."""
+    return simulate(tmp_path_factory.mktemp("clean") / "set", count=1200, sigma=0.2)
+
+
+@pytest.fixture(scope="session")
 def truth(star):
     """The map that they show."""
     from zoo.data.formats.mrc import read_volume

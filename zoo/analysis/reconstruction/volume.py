@@ -10,8 +10,9 @@ from zoo.metrics.fsc import fsc
 from zoo.metrics.mask import sphere_mask
 from zoo.ops.fourier_volume import HalfGrid
 
-_LEAST_DENSITY = 0.02  # of a shell's mean, added so that hardly seen cells do not drown the others
+_LEAST_DENSITY = 0.005  # of a shell's mean, added so that hardly seen cells do not drown the others
 _LEAST_FSC = 0.005
+_CORNER_EDGE_PX = 3.0
 _MOST_FSC = 0.999
 THRESHOLD = 0.143
 """FSC of half maps at the resolution (Rosenthal & Henderson 2003)."""
@@ -42,6 +43,7 @@ class Volume:
         self.grid = HalfGrid(box, radius)
         self.sums = [self.grid.new_sums(), self.grid.new_sums()]
         self.mask = sphere_mask(box)
+        self.corners = sphere_mask(box, box / 2, _CORNER_EDGE_PX)
 
     def add(self, poses: Poses, rows, values, ctf, points) -> None:
         """Insert images whose coefficients and CTFs are divided by their noise; each into its own half."""
@@ -66,9 +68,9 @@ class Volume:
         self.density = np.stack([self.grid.shell_density(half) for half in self.sums])
 
     def raw(self, which: int | None = None) -> np.ndarray:
-        """The unfiltered map of a half (0, 1) or, for None, of all."""
+        """The unfiltered map of a half (0, 1) or, for None, of all; no noise in the corners, as RELION's."""
         sums, density = self._part(which)
-        return self.grid.solve(sums, _LEAST_DENSITY * density)
+        return self.grid.solve(sums, _LEAST_DENSITY * density) * self.corners
 
     def filtered(self, curve: np.ndarray, which: int | None = None, band: float | None = None) -> np.ndarray:
         """The Wiener map: the signal variance of a shell is that which the FSC of the halves says.
