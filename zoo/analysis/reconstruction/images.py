@@ -19,7 +19,7 @@ _BATCH_VALUES = 1 << 21  # coefficients in memory at once, 12 bytes each
 _LARGEST_BATCH = 2048
 _PIECE = 16  # images that one thread works on
 _CACHE_BYTES = 1 << 30
-_POWER_SAMPLE = 1000
+_POWER_SAMPLE, _SAMPLE_VALUES = 1000, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ParticleImages:
 
     def sample(self, count: int = _POWER_SAMPLE) -> Batch:
         """At most ``count`` images, spread evenly over the table."""
-        count = min(count, len(self), max(self.batch_size, _PIECE))
+        count = min(count, len(self), max(_SAMPLE_VALUES // len(self.plane), _PIECE))
         return self.read(np.unique(np.linspace(0, len(self) - 1, count).round().astype(np.int64)))
 
     def read(self, rows: np.ndarray) -> Batch:

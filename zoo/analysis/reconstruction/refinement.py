@@ -101,33 +101,34 @@ def reconstruct(
     if settings.rounds and settings.forget:
         start_shell = settings.start_shell or _start_shell(given)
         _forget(poses, start_shell, settings.seed, images.box)
-        del volume
+        del volume  # one at a time: they are the largest things in memory
         volume, _ = _pass(images, groups, noise, poses, None, settings, tell, "starting")
         rounds = [_round(volume, 0)]
-    best = Reconstructed(poses.copy(), volume, np.zeros(len(images)), noise, rounds)
+    best = _Best.of(0, volume, rounds[0], poses, noise, images, settings)
     band = max(_LEAST_BAND, band_of(rounds[0].fsc))
     band = _bounded(band if start_shell is None else min(band, start_shell), images, poses)
     for number in range(1, settings.rounds + 1):
-        references = _references(volume, rounds[-1].fsc, band)
         before = poses.copy()
-        words = f"refining, round {number}, shell {band}"
         drift = _drift(volume, rounds[-1].fsc)
-        against = _Against(references, band, drift)
+        against = _Against(_references(volume, rounds[-1].fsc, band), band, drift)
+        del volume
+        words = f"refining, round {number}, shell {band}"
         volume, seen = _pass(images, groups, noise, poses, against, settings, tell, words)
         found = _round(volume, band)
         found.turn_deg, found.move_px = _change(before, poses)
         found.drift_deg, found.drift_px = drift.angle_deg, float(np.linalg.norm(drift.shift_px))
         noise = seen.noise
         rounds.append(found)
-        if found.shell >= best.rounds[best.chosen].shell:
-            best = Reconstructed(poses.copy(), volume, seen.gain, noise, rounds, number)
+        if found.shell >= rounds[best.number].shell:
+            best = _Best.of(number, volume, found, poses, noise, images, settings)
         if _is_done(rounds, band):
             break
         band = _next_band(band, found.fsc, images, poses)
-    best.volume, best.gain, best.noise = _final(images, groups, best, settings, tell)
-    best.rounds[best.chosen].fsc = best.volume.half_fsc()
-    best.given_fsc, best.start_shell = given, start_shell
-    return best
+    del volume
+    poses = best.poses
+    volume, seen = _pass(images, groups, best.noise, poses, best.against, settings, tell, "final maps")
+    rounds[best.number].fsc = volume.half_fsc()
+    return Reconstructed(poses, volume, seen.gain, seen.noise, rounds, best.number, given, start_shell)
 
 
 def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) -> float | None:
@@ -215,6 +216,23 @@ class _Against:
 
 
 @dataclass
+class _Best:
+    """The best round so far: its number, poses and noise, and what the final pass compares images with."""
+
+    number: int
+    poses: Poses
+    noise: np.ndarray
+    against: _Against
+
+    @classmethod
+    def of(cls, number, volume, found: Round, poses, noise, images, settings) -> _Best:
+        band = min(max(_LEAST_BAND, band_of(found.fsc)), images.plane.radius)
+        drift = _drift(volume, found.fsc) if settings.rounds else None
+        against = _Against(_references(volume, found.fsc, band), band, drift, steps=0)
+        return cls(number, poses.copy(), noise, against)
+
+
+@dataclass
 class _Seen:
     gain: np.ndarray
     noise: np.ndarray
@@ -267,17 +285,6 @@ def _pass(images, groups, noise, poses, against, settings, tell, words):
         return volume, None
     found = total / np.maximum(weight, 1)[:, None] / images.plane.per_shell
     return volume, _Seen(gain, np.maximum(found, 1e-6 * found.max()))
-
-
-def _final(images, groups, best, settings, tell):
-    """The sums at the final poses, their frame common to both halves, and the images' scores on them."""
-    band = min(max(_LEAST_BAND, band_of(best.fsc)), images.plane.radius)
-    references = _references(best.volume, best.fsc, band)
-    poses = best.poses.copy()
-    against = _Against(references, band, _drift(best.volume, best.fsc) if settings.rounds else None, 0)
-    volume, seen = _pass(images, groups, best.noise, poses, against, settings, tell, "final maps")
-    best.poses = poses
-    return volume, seen.gain, seen.noise
 
 
 def _round(volume: Volume, band: int) -> Round:
