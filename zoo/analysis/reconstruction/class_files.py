@@ -191,7 +191,7 @@ def _write_fsc(folder: Path, curves: CorrectedFsc, found: Reconstructed, edge_an
         axes.axvline(found.start_shell / edge_angstrom, color="grey", linestyle=":", linewidth=1)
         axes.plot(
             frequency[1:], found.given_fsc[1:], color="grey", linestyle="--", linewidth=0.8,
-            label="poses as given (too good)",
+            label="poses as given",
         )  # fmt: skip
         axes.text(
             found.start_shell / edge_angstrom, 0.02, " start shared to here", fontsize="x-small", color="grey"

@@ -80,6 +80,12 @@ def write_reconstruction(
     ``progress(done, total)`` hears of images, ``say`` of the steps.
     """
     wishes.check()
+    sizes = found.table.pixel_size_angstrom
+    if found.info is not None and found.info.settings.get("rescale") and np.ptp(sizes) > 1e-4 * sizes.max():
+        raise ZooError(
+            f"{found.place}: packed with --rescale from images of {sizes.min():.5g} to {sizes.max():.5g} Å; "
+            "stacks of one pixel size are reconstructed: select one optics group"
+        )
     reader = ImageReader(found.table)
     for line in check_pixel_sizes(found.table, reader.headers, reader.box):
         say(f"note: {line}")
@@ -172,11 +178,13 @@ def report_lines(reports: list[ClassReport], found: Found) -> list[str]:
             given = f"{each.given_angstrom:.2f} Å" if each.given_angstrom else "none"
             lines.append(
                 f"{each.name}: halves refined apart, they share their start up to {each.start_angstrom:.0f} "
-                f"Å; FSC 0.143 of the poses as given, which one model found: {given}"
+                f"Å; FSC 0.143 of the poses as the run gave them: {given}"
             )
         lines += [f"{each.name}: {line}" for line in each.lines]
     if found.one_model and not any(each.start_angstrom for each in reports):
-        lines.append("the poses come from one model and were not refined: their FSC is too good to be told")
+        lines.append(
+            "the poses come from one run and were not refined apart here: their FSC is as independent as the run"
+        )
     return lines
 
 
