@@ -183,7 +183,7 @@ def report_lines(reports: list[ClassReport], found: Found) -> list[str]:
         lines += [f"{each.name}: {line}" for line in each.lines]
     if found.one_model and not any(each.start_angstrom for each in reports):
         lines.append(
-            "the poses come from one run and were not refined apart here: their FSC is as independent as the run"
+            "the poses come from one run and were not refined apart here: so far the FSC is the run's"
         )
     return lines
 

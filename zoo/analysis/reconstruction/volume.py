@@ -83,7 +83,7 @@ class Volume:
         trusted[:2] = max(trusted[1], 0.9)  # so few points that their correlation says little
         if which is None:
             trusted = 2 * trusted / (1 + trusted)
-        return self.grid.solve(sums, density * (1 - trusted) / trusted, band)
+        return self.grid.solve(sums, density * (1 - trusted) / trusted, band) * self.corners
 
     def half_fsc(self) -> np.ndarray:
         """FSC ``(box // 2 + 1,)`` of the unfiltered half maps in a soft sphere."""
