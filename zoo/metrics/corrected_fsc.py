@@ -40,7 +40,8 @@ def corrected_fsc(half_1: np.ndarray, half_2: np.ndarray, mask: np.ndarray, seed
     low = np.flatnonzero(unmasked[1:] < _RANDOMISE_AT)
     start = int(low[0]) + 1 if len(low) else len(unmasked)
     rng = np.random.default_rng(seed)
-    random = fsc(*(with_random_phases(half, start, rng) for half in (half_1, half_2)), mask)
+    first, second = (with_random_phases(half, start, rng) for half in (half_1, half_2))
+    random = fsc(first, second, mask)
     shells = np.arange(len(masked))
     changed = np.where(random > masked, 0.0, (masked - random) / np.maximum(1 - random, 1e-6))
     corrected = np.where(shells < start + _KEPT_SHELLS, masked, changed)
@@ -88,7 +89,7 @@ def guinier_fit(
     shell = shell_index(box)
     inside = shell <= box // 2
     amplitude = np.bincount(shell[inside], np.abs(np.fft.rfftn(volume))[inside])
-    amplitude /= np.maximum(np.bincount(shell[inside]), 1)
+    amplitude = amplitude / np.maximum(np.bincount(shell[inside]), 1)
     if weight is not None:
         amplitude = amplitude * weight
     frequency = np.arange(box // 2 + 1) / (box * voxel_size_angstrom)

@@ -76,7 +76,7 @@ def write_class(
         )
     density = volume.filtered(found.fsc, band=max(2, resolution_at(found.fsc, 0.5).shell / 2))
     mask = _mask_of(density) if mask is None else mask
-    curves = corrected_fsc(*raw, mask)
+    curves = corrected_fsc(raw[0], raw[1], mask)
     shell = min(resolution_at(curves.corrected, THRESHOLD).shell, limit)
     resolution = box * voxel / shell if shell >= 1 else None
     low_pass = box * voxel / max(shell, _LEAST_SHELL)

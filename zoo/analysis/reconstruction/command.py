@@ -80,10 +80,10 @@ def write_reconstruction(
     ``progress(done, total)`` hears of images, ``say`` of the steps.
     """
     wishes.check()
-    sizes = found.table.pixel_size_angstrom
-    if found.info is not None and found.info.settings.get("rescale") and np.ptp(sizes) > 1e-4 * sizes.max():
+    pixels = found.table.pixel_size_angstrom
+    if found.info is not None and found.info.settings.get("rescale") and np.ptp(pixels) > 1e-4 * pixels.max():
         raise ZooError(
-            f"{found.place}: packed with --rescale from images of {sizes.min():.5g} to {sizes.max():.5g} Å; "
+            f"{found.place}: packed with --rescale, images of {pixels.min():.5g} to {pixels.max():.5g} Å; "
             "stacks of one pixel size are reconstructed: select one optics group"
         )
     reader = ImageReader(found.table)

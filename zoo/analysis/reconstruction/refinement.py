@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -64,12 +64,12 @@ class Reconstructed:
     volume: Volume
     gain: np.ndarray
     noise: np.ndarray
-    rounds: list[Round] = field(default_factory=list)
-    chosen: int = 0
+    rounds: list[Round]
+    chosen: int
     """Which of the rounds the maps are of."""
-    given_fsc: np.ndarray | None = None
+    given_fsc: np.ndarray
     """FSC of the half maps at the poses as they were given, before anything was forgotten."""
-    start_shell: int | None = None
+    start_shell: int | None
     """What the halves share of their start ends here, where it was forgotten."""
 
     @property
@@ -329,7 +329,7 @@ def _drift(volume, curve) -> Drift:
     band = band_of(curve, 0.5)
     if band < 2:
         return Drift(np.eye(3), np.zeros(3))
-    return measure_drift(*(volume.filtered(curve, which) for which in (0, 1)), band, curve)
+    return measure_drift(volume.filtered(curve, 0), volume.filtered(curve, 1), band, curve)
 
 
 def _change(before: Poses, after: Poses) -> tuple[float, float]:

@@ -127,8 +127,8 @@ def open_place(
         radius = info.normalisation.get("circle_radius_pixels")
         share = (radius or 0.375 * info.box) / info.box
         grey = Grey(contrast or info.contrast_sign, str(info.normalisation.get("method") or "none"), share)
-    elif not contrast and table.known_source().stated_contrast_sign:
-        grey = Grey(int(table.known_source().stated_contrast_sign))
+    elif not contrast:
+        grey = Grey(table.known_source().stated_contrast_sign or 1)
 
     posed, words = table, str(table.known_source().path)
     if poses is not None and str(poses) != KNOWN:
