@@ -88,8 +88,8 @@ def guinier_fit(
     box = volume.shape[0]
     shell = shell_index(box)
     inside = shell <= box // 2
-    amplitude = np.bincount(shell[inside], np.abs(np.fft.rfftn(volume))[inside])
-    amplitude = amplitude / np.maximum(np.bincount(shell[inside]), 1)
+    total = np.bincount(shell[inside], np.abs(np.fft.rfftn(volume))[inside])
+    amplitude = total / np.maximum(np.bincount(shell[inside]), 1)
     if weight is not None:
         amplitude = amplitude * weight
     frequency = np.arange(box // 2 + 1) / (box * voxel_size_angstrom)
