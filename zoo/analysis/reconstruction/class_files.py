@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.analysis.figures import _new_figure, _save, save_slices
+from zoo.analysis.figures import new_figure, save_figure, save_slices
 from zoo.analysis.maps import contour_level
 from zoo.analysis.reconstruction.refinement import Reconstructed
 from zoo.analysis.reconstruction.volume import THRESHOLD, filled_shells
@@ -181,7 +181,7 @@ def _write_fsc(folder: Path, curves: CorrectedFsc, found: Reconstructed, edge_an
         for shell in range(1, len(frequency)):
             row = [f"{column[shell]:.6f}" for column in columns]
             writer.writerow([shell, f"{frequency[shell]:.6g}", *row])
-    figure = _new_figure(6, 4)
+    figure = new_figure(6, 4)
     axes = figure.add_subplot()
     names = {"corrected": "black", "masked": "#0072b2", "unmasked": "#009e73", "random": "#d55e00"}
     for name, colour in names.items():
@@ -199,13 +199,13 @@ def _write_fsc(folder: Path, curves: CorrectedFsc, found: Reconstructed, edge_an
     axes.axhline(THRESHOLD, color="grey", linewidth=0.8)
     axes.set(xlabel="spatial frequency (1/Å)", ylabel="FSC of independent half maps", ylim=(-0.1, 1.02))
     axes.legend(fontsize="small")
-    _save(figure, folder / "fsc.png")
+    save_figure(figure, folder / "fsc.png")
 
 
 def _write_guinier(folder: Path, whole, voxel, plot: Guinier | None, weight, bfactor) -> None:
     nothing = guinier_fit(whole, voxel, np.inf, 2 * voxel, weight)
     shown = plot or nothing
-    figure = _new_figure(5, 3.5)
+    figure = new_figure(5, 3.5)
     axes = figure.add_subplot()
     if shown is not None:
         good = np.isfinite(shown.log_amplitude) & (shown.inverse_square > 0)
@@ -218,4 +218,4 @@ def _write_guinier(folder: Path, whole, voxel, plot: Guinier | None, weight, bfa
         axes.plot(x, plot.intercept + plot.slope * x, color="#d55e00", label=words)
     axes.set(xlabel="1/d² (1/Å²)", ylabel="ln mean amplitude", title=f"sharpened with B = {bfactor:.0f} Å²")
     axes.legend(fontsize="small")
-    _save(figure, folder / "guinier.png")
+    save_figure(figure, folder / "guinier.png")
