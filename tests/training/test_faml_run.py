@@ -16,6 +16,7 @@ from zoo.data.records import batches
 from zoo.data.subtomograms import read_subtomograms
 from zoo.errors import ZooError
 from zoo.runs import checkpoint
+from zoo.serving.open_model import load_run_model
 from zoo.simulate.embedded import embedded_classes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
 from zoo.simulate.subtomograms import simulate_subtomograms
@@ -139,6 +140,54 @@ def test_resumed_in_an_epoch_it_ends_with_the_same_bits(run, records, tmp_path):
     again, _ = train(TrainSettings(resume=out, epochs=2, strategy="one"))
     states = [checkpoint.read(checkpoint.path_for(r.checkpoints, 9)) for r in (run, again)]
     assert checkpoint.digest(states[0]) == checkpoint.digest(states[1])
+
+
+def test_independent_half_sets_are_resumed_to_the_same_bits_and_told(records, tmp_path, capsys):
+    """Every figure says of what it is; poses are those in the average of a subtomogram's own half set."""
+    chosen = {**FAST, "classes": "1", "half_sets": "independent", "common_epochs": "1"}
+    runs = []
+    for lengths in ((2,), (1, 2)):
+        out = tmp_path / f"in{len(lengths)}"
+        run, _ = train(options(records, out, epochs=lengths[0], checkpoint_every=1, overrides=chosen))
+        if len(lengths) > 1:
+            checkpoint.path_for(run.checkpoints, 6).unlink()
+            run, _ = train(TrainSettings(resume=out, epochs=2, strategy="one"))
+        runs.append(run)
+    states = [checkpoint.read(checkpoint.path_for(run.checkpoints, 9)) for run in runs]
+    assert checkpoint.digest(states[0]) == checkpoint.digest(states[1])
+    run, kind = runs[0], "independent half sets beyond 80 Å, up to which they began with one average"
+    said = [line for line in capsys.readouterr().out.splitlines() if "FSC 0.143" in line]
+    assert said and f"({kind})" in said[0].replace("\n", " ")
+    with open(run.path / "results" / "fsc.csv", newline="") as file:
+        assert {row["fsc_between"] for row in csv.DictReader(file)} == {kind}
+    with open(run.metrics, newline="") as file:
+        flags = {row["epoch"]: row["fsc_of_independent_half_sets"] for row in csv.DictReader(file)}
+    assert (flags["0"], flags["1"], flags["2"]) == ("0", "0", "1")
+    names = [path.name for path in run.samples.glob("*fsc*.png")] + [
+        path.name for path in run.samples.glob("*fsc*.csv")
+    ]
+    assert any("fsc_of_independent_half_sets" in name for name in names), names
+    model = load_run_model(run.path)
+    info = DatasetInfo.load(records)
+    batch = next(iter(batches.sequential_batches(info, 9)))
+    half = np.asarray(model.half_of(batch))
+    told = read_subtomograms(run.path / "results" / "particles.star")
+    rows = np.argsort(told.uid)[np.searchsorted(np.sort(told.uid), info.load_table()["uid"])]
+    np.testing.assert_array_equal(told.random_subset[rows], half)
+    given = {name: batch[name] for name in ("volume", "wedge")}
+    own = Rotation.from_euler("ZYZ", np.asarray(model.align({**given, "half_set": half})["euler_deg"]), True)
+    theirs = Rotation.from_euler("ZYZ", told.euler_deg()[rows], True)
+    assert np.rad2deg((own * theirs.inv()).magnitude()).max() < 0.1
+
+
+def test_results_of_a_local_search_stay_near_the_poses_of_the_file(records, tmp_path):
+    chosen = {**FAST, "classes": "1", "start": "poses", "range_deg": "5"}
+    run, _ = train(options(records, tmp_path / "local", epochs=1, overrides=chosen))
+    euler_deg, _ = told_in_record_order(run, records)
+    table = DatasetInfo.load(records).load_table()
+    given = np.stack([table[name] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
+    ours, theirs = (Rotation.from_euler("ZYZ", each, True) for each in (euler_deg, given))
+    assert np.rad2deg((ours * theirs.inv()).magnitude()).max() < 5.1
 
 
 TWO_CPUS = """

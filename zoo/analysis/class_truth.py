@@ -36,7 +36,9 @@ class ClassTruth:
             parts.append(f"label {self.label}, F1 {self.f1:.3f}")
         if self.true_map is not None:
             parts.append(f"correlation {self.correlation:.3f} with {self.true_map}")
-            parts.append(f"FSC 0.5 at {self.fsc_half_angstrom:.1f} Å ({self.fsc_half_pixels:.2f} px)")
+            parts.append(
+                f"FSC 0.5 against truth at {self.fsc_half_angstrom:.1f} Å ({self.fsc_half_pixels:.2f} px)"
+            )
         return f"class {self.number}: {', '.join(parts) or 'stands for no label, and its map is empty'}"
 
 

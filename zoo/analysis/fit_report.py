@@ -130,7 +130,7 @@ def write_fit(
         structure, folder / f"fitted{suffix}", fit.rotation, fit.translation_angstrom, assembly
     )
     frame = fit.frame
-    write_fsc(fit.fsc, fit.edge_angstrom, folder, "FSC of map and model", threshold=0.5)
+    write_fsc(fit.fsc, fit.edge_angstrom, folder, "map and model", threshold=0.5)
     _write_slices(folder / "slices.png", fit)
     name = os.path.basename(fitted)
     numbers = {

@@ -25,6 +25,7 @@ class ZooModel(keras.Model):
 
     learns: ClassVar[str] = ""
     no_warm_start: ClassVar[str] = ""  # why such a model cannot start from the weights of another
+    also_reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # features used if there, by verb
     numbers_records: bool = False  # batches need ``index`` (rows of the table) and whole passes
     box: int
     voxel_size_angstrom: float
@@ -74,8 +75,14 @@ class ZooModel(keras.Model):
             raise ZooError(
                 f"count={values['count']} was asked for, but {first.path} holds {first.count}; leave it out"
             )
+        values = cls.settled(info, values)
         cls.check_data(info, values)
         return cls(**values)
+
+    @classmethod
+    def settled(cls, info: Any, values: dict[str, Any]) -> dict[str, Any]:
+        """Hyperparameters with those decided that were left to the data; ``info`` may be None."""
+        return values
 
     @classmethod
     def check_data(cls, info: Any, values: Mapping[str, Any]) -> None:
@@ -173,6 +180,10 @@ class EpochModel(ZooModel):
     def prepare(self) -> dict[str, Any]:
         """What all batches between two updates share."""
         return {}
+
+    def prepare_alignment(self, features: Iterable[str] = ()) -> dict[str, Any]:
+        """What ``align`` shares between batches that have ``features`` (of a model that can align)."""
+        return self.prepare()
 
     def start_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The sums of one batch of pass 0, where that ``starts_apart``."""

@@ -17,7 +17,7 @@ class Results:
     order, written back into the file that was packed; ``classes``: (n,) class of each record from 0, class k
     standing for the k-th map; ``voxel_size_angstrom`` of the maps, where it is not that of the records;
     ``measures``: name of a map → measure → number, for measures.csv;
-    ``fsc_words`` say between what the FSC is; ``mirrored``: a map and its mirror image are equally good;
+    ``fsc_kind`` says between what the FSC is; ``mirrored``: a map and its mirror image are equally good;
     ``lines``: what a person should be told.
     """
 
@@ -29,7 +29,7 @@ class Results:
     voxel_size_angstrom: float | None = None
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     mirrored: bool = False
-    fsc_words: str = "FSC of the half sets"
+    fsc_kind: str = "half sets"
     lines: list[str] = field(default_factory=list)
 
 

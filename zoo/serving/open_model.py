@@ -55,7 +55,7 @@ class RunModel:
         self.voxel_size_angstrom = float(model.voxel_size_angstrom)
         self.latent_dim = int(model.latent_dim) if isinstance(model, Encodes) else 0
         self.verbs = verbs_of(model)
-        self._compiled: dict[str, Callable] = {}
+        self._compiled: dict[tuple[str, ...], Callable] = {}
 
     def features(self, verb: str) -> list[str]:
         """The features of a batch that a verb reads; raises ZooError if the model cannot do it."""
@@ -63,19 +63,21 @@ class RunModel:
         return list(self.keras_model.endpoints()[verb].inputs)
 
     def apply(self, verb: str, batch) -> dict[str, np.ndarray]:
-        """What the model makes of a batch (dict of arrays), by name."""
+        """What the model makes of a batch (dict of arrays), by name; it may use more than ``features``."""
         names = self.features(verb)
-        if verb not in self._compiled:
+        names += [name for name in self.keras_model.also_reads.get(verb, ()) if name in batch]
+        key = (verb, *names)
+        if key not in self._compiled:
             model, function = self.keras_model, self.keras_model.endpoints()[verb].function
             if isinstance(model, Aligns) and isinstance(model, EpochModel) and verb == Aligns.verb:
                 # Templates of averages are the same for all batches: made once, outside the graph.
-                prepared = model.prepare()
+                prepared = model.prepare_alignment(names)
 
                 def function(**given):
                     return model.align(given, prepared)
 
-            self._compiled[verb] = compiled(lambda *arrays: function(**dict(zip(names, arrays, strict=True))))
-        return self._compiled[verb](*(np.asarray(batch[name], np.float32) for name in names))
+            self._compiled[key] = compiled(lambda *arrays: function(**dict(zip(names, arrays, strict=True))))
+        return self._compiled[key](*(np.asarray(batch[name], np.float32) for name in names))
 
     def encode(self, images, ctf) -> dict[str, np.ndarray]:
         """Latents of images (b, y, x, 1) with CTFs (b, 9): ``z_mean``, ``z_logvar`` (b, d)."""

@@ -27,7 +27,7 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     voxel = results.voxel_size_angstrom or info.voxel_size_angstrom
     paths = _write_maps(results, voxel, folder)
     if results.fsc:
-        write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder, results.fsc_words)
+        write_fsc(results.fsc, info.box * info.voxel_size_angstrom, folder, results.fsc_kind)
     if paths:
         with whole_file(folder / "averages.cxc", "w") as file:
             file.write(chimerax_script(paths))

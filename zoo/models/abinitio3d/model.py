@@ -155,7 +155,7 @@ class AbInitio3D(EpochModel):
             classes=found.class_number,
             voxel_size_angstrom=found.voxel_size_angstrom,
             mirrored=True,
-            fsc_words=f"FSC of half sets refined apart from a start of {start:.0f} Å",
+            fsc_kind=f"independent half sets, refined apart from a start of {start:.0f} Å",
             lines=[
                 f"{len(names)} states were found; {shares}",
                 f"FSC 0.143 of the half sets, refined apart from common maps of {start:.0f} Å: {resolutions}",

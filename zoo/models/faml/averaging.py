@@ -8,34 +8,33 @@ from keras import ops
 
 from zoo.errors import ZooError
 from zoo.models.base import EpochModel, StartsFromMaps
-from zoo.models.capabilities import Aligns
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.faml import config as settings
 from zoo.models.faml import figures
 from zoo.models.faml.found import results_of
-from zoo.models.faml.update import AverageUpdate, fading
+from zoo.models.faml.half_sets import HalfSets, are_enough, half_sets_of
+from zoo.models.faml.posing import Posing
+from zoo.models.faml.update import AverageUpdate
 from zoo.models.preview import Curve, Maps
 from zoo.ops import fourier
-from zoo.ops.matching import expectation, maximisation, posteriors, view_coverage, voronoi
+from zoo.ops.matching import expectation, maximisation, view_coverage, voronoi
 from zoo.ops.matching.half_space import HalfBall
 from zoo.ops.matching.match_settings import MatchSettings
-from zoo.ops.matching.rotational_matching import UNUSED_SCORE, match, prepare_templates
-from zoo.ops.rotations import euler_to_matrix, matrix_to_euler
+from zoo.ops.rotations import euler_to_matrix
 
-_LEAST_WEDGE = 0.1  # a smaller factor is not divided by
-_SEEN = 1e-4
 _WORTH_COMPILING = 500  # records
 _POSE = ("rot_deg", "tilt_deg", "psi_deg", "shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
 
 
-class AveragingModel(EpochModel, StartsFromMaps, Aligns):
+class AveragingModel(Posing, EpochModel, StartsFromMaps):
     """EM over classes and poses (Zhao et al., FAML): ``e_step`` sums over batches, ``m_step`` ends an epoch.
 
-    All state are weights that no gradient moves: averages on a half ball of frequencies, shares α, noise σ²
-    per shell, spread of shifts ζ, and the sums of the running epoch for each half set. Epoch 0 only starts:
-    every subtomogram is turned at random and put into an even split of classes. A batch is a dict of
-    ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``, ``weight (b,)`` and ``index (b,)``;
-    ``random_subset (b,)`` where half sets are known.
+    All state are weights that no gradient moves: averages on a half ball of frequencies (of independent half
+    sets each one's ``references`` too), shares α, noise σ² per shell, spread of shifts ζ, and the sums of the
+    running epoch for each half set. Epoch 0 only starts: every subtomogram is turned at random and put into
+    an even split of classes. A batch is a dict of ``volume (b, n, n, n, 1)``, ``wedge (b, n, n, n)``,
+    ``weight (b,)`` and ``index (b,)``; ``random_subset (b,)`` where half sets are known, else ``uid (b,)``
+    decides them.
     """
 
     starts_apart = True
@@ -50,6 +49,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         self.voxel_size_angstrom = self.config["voxel_size_angstrom"]
         self.ball = HalfBall(self.box, self.config["max_radius"])
         self.update = AverageUpdate(self.ball, self.config)
+        self.half_sets = HalfSets(self.ball, self.config)
         self.match_settings = MatchSettings(
             box=self.box,
             mode=self.config["mode"],
@@ -78,6 +78,8 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         self.started = state("has_references", (), dtype="int32")
         self.average = [state(f"average_{part}", (k, j)) for part in ("re", "im")]
         self.halves = [state(f"half_{part}", (2, k, j)) for part in ("re", "im")]
+        if self.half_sets.independent:
+            self.references = [state(f"reference_{part}", (2, k, j)) for part in ("re", "im")]
         self.density = state("density", (k, j), "ones")
         self.alpha = state("alpha", (k,), keras.initializers.Constant(1.0 / k))
         self.sigma2 = state("sigma2", (s,), "ones")
@@ -90,7 +92,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             "im": (2, k, j),
             "weights": (2, k, j),
             "transfers": (2, k, s),
-            "members": (k,),
+            "members": (2, k),
             "residuals": (s,),
             "seen": (s,),
             "squares": (),
@@ -100,8 +102,16 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         self.sums = {name: state(f"sum_{name}", shape) for name, shape in shapes.items()}
 
     @classmethod
+    def settled(cls, info, values):
+        """``half_sets=auto`` as the number of subtomograms decides it."""
+        if info is not None and values["half_sets"] == "auto":
+            enough = are_enough(info.count, values["classes"])
+            return {**values, "half_sets": "independent" if enough else "shared"}
+        return values
+
+    @classmethod
     def check_data(cls, info, values):
-        """No more classes than subtomograms."""
+        """No more classes than subtomograms, poses where they are asked for, two half sets."""
         if info is not None and values["classes"] > info.count:
             raise ZooError(
                 f"{info.path}: holds {info.count} subtomograms, too few for classes={values['classes']}; "
@@ -117,15 +127,24 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
                     f"{info.path}: row {row} of its source has no pose (rlnAngleRot, Tilt, Psi and origins), "
                     f"nor have {unknown.size - 1} others; start=poses needs all, leave it out"
                 )
+        if info is not None and values["regularise"] != "none":
+            _check_half_sets(info, values)
 
     def set_mask(self, mask):
         """Multiply every new average with ``mask (n, n, n)``."""
         self.mask.assign(mask)
 
     def set_references(self, maps):
-        """Start from ``maps (k, n, n, n)`` instead of subtomograms turned at random."""
-        for variable, value in zip(self.average, self.ball.of_maps(maps), strict=True):
+        """Start from ``maps (k, n, n, n)`` instead of subtomograms turned at random.
+
+        Independent half sets start from them without what lies beyond ``common_radius``.
+        """
+        parts = self.ball.of_maps(maps)
+        for variable, value in zip(self.average, parts, strict=True):
             variable.assign(value)
+        if self.half_sets.independent:
+            for variable, value in zip(self.references, self.half_sets.low_passed(parts), strict=True):
+                variable.assign(ops.stack([value, value]))
         self.started.assign(1)
 
     def get_config(self):
@@ -135,23 +154,6 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     def compiles_expectation(self, examples):
         """XLA takes half a minute to compile a step and then does it in two thirds of the time."""
         return {"on": True, "off": False}.get(self.config["jit_compile"], examples >= _WORTH_COMPILING)
-
-    def prepare(self):
-        """What all batches of an epoch share: templates to match and tables to sample averages from."""
-        maps = self.average_maps()
-        re, im = self.ball.to_volume(*(ops.convert_to_tensor(part) for part in self.average))
-        prepared = {
-            "match": prepare_templates(self.match_settings, (re, im)),
-            "zoomed": self.ball.zoomed(maps),
-        }
-        # poses that are given need not be spread over the views
-        if self.config["coverage"] and self.config["start"] != "poses":
-            density = ops.convert_to_tensor(self.density)
-            prepared["density"] = self.ball.to_volume(density, ops.zeros_like(density))[0]
-            epoch = ops.cast(ops.convert_to_tensor(self.iteration), "float32")
-            left = fading(epoch, self.config["coverage_epochs"])
-            prepared["coverage"] = self.config["coverage"] * left
-        return prepared
 
     def average_maps(self):
         """Averages as real maps ``(k, n, n, n)``."""
@@ -163,52 +165,11 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         parts = [ops.reshape(ops.convert_to_tensor(part), (-1, j)) for part in self.halves]
         return ops.reshape(self.ball.to_maps(*parts), (2, self.classes, n, n, n))
 
-    def poses(self, volumes, wedges, prepared, learning=False, near=None):
-        """Candidates of a batch and how probable they are; with ``learning`` as ``coverage`` prefers them.
-
-        They are looked for about the rotations ``near (b, 3, 3)`` where these are given.
-
-        Returns a dict: rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels, scores and weights
-        P·ν ``(b, k, c)``, residuals ``(b, k, c, j)``, log_likelihood ``(b,)``, observed, wedge and seen.
-        """
-        observed = self._observation(volumes, wedges)
-        rotations, shifts, scores = self._candidates(observed, prepared, near)
-        templates = expectation.turned_templates(self.ball, prepared["zoomed"], rotations, shifts)
-        residuals = expectation.squared_residuals(
-            templates, observed["ball"], observed["wedge"], observed["seen"]
-        )
-        variance = ops.take(ops.convert_to_tensor(self.sigma2), self.ball.shell)
-        # |X|² is common to all poses: without it the sum is small and exact. Each frequency of the half ball
-        # stands for its partner −k too.
-        x_re, x_im = observed["ball"]
-        power = (x_re**2 + x_im**2) * observed["seen"]
-        distance = 2.0 * ops.sum((residuals - power[:, None, None]) / variance, axis=-1)
-        evidence = posteriors.log_evidence(
-            distance, shifts, ops.convert_to_tensor(self.alpha), ops.convert_to_tensor(self.zeta)
-        )
-        if learning and "density" in prepared:
-            # In units of what the best pose explains: by as much the poses that others took are favoured.
-            explained = ops.maximum(-0.5 * ops.min(distance, axis=(1, 2), keepdims=True), 0.0)
-            radius = self.match_settings.refine_radius
-            seen = view_coverage.seen_before(
-                self.ball, prepared["density"], observed["wedge"], rotations, radius
-            )
-            evidence = evidence - prepared["coverage"] * explained * (seen - 1.0)
-        used = scores > 0.5 * UNUSED_SCORE
-        shares = voronoi.voronoi_weights(rotations, shifts, used, self.points)
-        weights, likelihood = posteriors.posterior_weights(evidence, shares)
-        if self.single_best:
-            weights = posteriors.best_only(scores)
-        found = {"rotations": rotations, "shifts": shifts, "scores": scores, "weights": weights}
-        # What all poses share: the power of the data and the normaliser of complex Gaussian noise.
-        constant = power / variance + observed["seen"] * ops.log(np.pi * variance)
-        likelihood = likelihood - ops.sum(constant, axis=-1)
-        return {**found, **observed, "residuals": residuals, "log_likelihood": likelihood}
-
     def e_step(self, batch, prepared):
         """The sums of one batch, by the names of ``self.sums``; nothing is assigned."""
         near = self._near(batch)
-        found = self.poses(batch["volume"], batch["wedge"], prepared, learning=True, near=near)
+        half = self.half_of(batch) if self.half_sets.independent else None
+        found = self.poses(batch["volume"], batch["wedge"], prepared, learning=True, near=near, half=half)
         weights = found["weights"] * batch["weight"][:, None, None]
         residuals = ops.sum(found["residuals"] * weights[..., None], axis=(1, 2))
         return self._sums(batch, found, weights, residuals, found["log_likelihood"])
@@ -236,37 +197,17 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
     def half_of(self, batch):
         """Half set of each subtomogram, 1 or 2, ``(b,)``: ``random_subset`` where the batch knows it.
 
-        Else every second of ``index``, so that both halves begin with all classes.
+        Else, of independent half sets, by seed and ``uid``; of others every second of ``index``, so that both
+        begin with all classes.
         """
-        half = ops.mod(ops.cast(batch["index"], "int32") // self.classes, 2) + 1
+        if self.half_sets.independent and "uid" in batch:
+            half = half_sets_of(batch["uid"], self.seed)
+        else:
+            half = ops.mod(ops.cast(batch["index"], "int32") // self.classes, 2) + 1
         if "random_subset" not in batch:
             return half
         stated = ops.cast(batch["random_subset"], "int32")
         return ops.where((stated == 1) | (stated == 2), stated, half)
-
-    def _observation(self, volumes, wedges):
-        wedges = ops.cast(wedges, "float32")
-        re, im = fourier.fft3(volumes[..., 0] / self.box**1.5)
-        wedge = self.ball.take(wedges)
-        seen = ops.cast(wedge > _SEEN, "float32")
-        ball = (self.ball.take(re), self.ball.take(im))
-        return {"ft": (re, im), "wedges": wedges, "ball": ball, "wedge": wedge, "seen": seen}
-
-    def _near(self, batch):
-        """The rotations of a batch's file ``(b, 3, 3)`` where the search is one about them; else None."""
-        local = self.config["range_deg"] > 0 and "euler_deg" in batch
-        return euler_to_matrix(batch["euler_deg"]) if local else None
-
-    def _candidates(self, observed, prepared, near=None):
-        """Matching against data divided by their transfer, weighted by transfer over noise."""
-        (re, im), wedges = observed["ft"], observed["wedges"]
-        divisor = ops.maximum(wedges, _LEAST_WEDGE)
-        sigma = ops.sqrt(ops.convert_to_tensor(self.sigma2))
-        sigma = ops.where(ops.arange(self.ball.shells) == 0, sigma[1], sigma)
-        quiet = ops.min(sigma) / ops.take(sigma, self._shell_volume)
-        whitened, weights = (re / divisor, im / divisor), wedges * quiet
-        where = (near, self.config["range_deg"])
-        return match(self.match_settings, whitened, weights, prepared["match"], *where)
 
     def _sums(self, batch, found, weights, residuals, likelihood):
         classes = self.classes
@@ -289,7 +230,7 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             "transfers": ops.einsum(
                 "bh,bk,bs->hks", half, members, ops.matmul(found["wedge"] ** 2, self.ball.shell_table)
             ),
-            "members": ops.sum(members, axis=0),
+            "members": ops.einsum("bh,bk->hk", half, members),
             "residuals": ops.sum(ops.matmul(residuals, self.ball.shell_table), axis=0),
             "seen": ops.sum(ops.matmul(found["seen"] * weight[:, None], self.ball.shell_table), axis=0),
             "squares": ops.sum(weights * ops.sum(found["shifts"] ** 2, axis=-1)),
@@ -301,24 +242,9 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         """New averages, α, σ², ζ and FSC from the epoch's sums, which are emptied (equations 10–13)."""
         total = {name: ops.convert_to_tensor(variable) for name, variable in self.sums.items()}
         epoch = int(ops.convert_to_numpy(self.iteration))
-        first, table, per_shell = epoch == 0, self.ball.shell_table, self.ball.per_shell
-        mask = ops.convert_to_tensor(self.mask)
-        total.update(self.update.completed(total))
-        halves = self.update.halves(total, mask)
-        self.fsc.assign(maximisation.shell_correlation(*halves, table))
-        for variable, *parts in zip(self.halves, *halves, strict=True):
-            variable.assign(ops.stack(parts))
-        if not (first and int(ops.convert_to_numpy(self.started))):
-            whole = {name: ops.sum(total[name], axis=0) for name in ("re", "im", "weights")}
-            self.refilled = self.update.lost_class(total["members"], epoch)
-            if self.refilled:
-                total, whole = self.update.refilled(total, self.refilled)
-            self.density.assign(view_coverage.relative_density(whole["weights"], table, per_shell))
-            whole, members = self.update.held_together(whole, total["members"], epoch)
-            current = [ops.convert_to_tensor(part) * (0.0 if first else 1.0) for part in self.average]
-            average = self.update.averages(total, whole, current, members, mask)
-            for variable, value in zip(self.average, average, strict=True):
-                variable.assign(value)
+        first, per_shell = epoch == 0, self.ball.per_shell
+        members = ops.sum(total["members"], axis=0)
+        self._update_averages(total, epoch)
         self.sigma2.assign(
             maximisation.noise_variance(
                 total["residuals"],
@@ -330,12 +256,66 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             )
         )
         if not first:
-            self.alpha.assign(maximisation.class_shares(total["members"]))
+            if self.refilled:
+                members = maximisation.split_members(members, *self.refilled)
+            self.alpha.assign(maximisation.class_shares(members))
             self.zeta.assign(maximisation.shift_spread(total["squares"], total["count"]))
         self.log_likelihood.assign(total["likelihood"] / ops.maximum(total["count"], 1.0))
         self.iteration.assign(self.iteration + 1)
         for variable in self.sums.values():
             variable.assign(ops.zeros_like(variable))
+
+    def _update_averages(self, total, epoch):
+        """Averages, those of the half sets, and their FSC, from all sums of an epoch."""
+        first, table = epoch == 0, self.ball.shell_table
+        mask = ops.convert_to_tensor(self.mask)
+        total = {**total, **self.update.completed(total)}
+        halves = self.update.halves(total, mask)
+        apart = self.half_sets.are_apart(epoch)
+        if apart and not first:
+            fsc = maximisation.shell_correlation(*halves, table)
+            total = self.half_sets.in_one_frame(total, halves, fsc)
+            halves = self.update.halves(total, mask)
+        self.fsc.assign(maximisation.shell_correlation(*halves, table))
+        for variable, *parts in zip(self.halves, *halves, strict=True):
+            variable.assign(ops.stack(parts))
+        self.refilled = None
+        if first and int(ops.convert_to_numpy(self.started)):
+            return
+        names = ("re", "im", "weights")
+        if apart:
+            self._update_references(total, epoch, mask)
+        else:
+            self.refilled = self.update.lost_class(ops.sum(total["members"], axis=0), epoch)
+        if self.refilled:
+            total, whole = self.update.refilled(total, self.refilled)
+        else:
+            whole = {name: ops.sum(total[name], axis=0) for name in names}
+        self.density.assign(view_coverage.relative_density(whole["weights"], table, self.ball.per_shell))
+        whole, members = self.update.held_together(whole, ops.sum(total["members"], axis=0), epoch)
+        new = self.update.averages(total, whole, self._current(self.average, first), members, mask)
+        for variable, value in zip(self.average, new, strict=True):
+            variable.assign(value)
+        if self.half_sets.independent and not apart:
+            new = self.half_sets.low_passed(new) if self.half_sets.part_after(epoch) else new
+            for variable, value in zip(self.references, new, strict=True):
+                variable.assign(ops.stack([value, value]))
+
+    def _update_references(self, total, epoch, mask):
+        """What each half set is aligned to next: its own average, filtered by the FSC of both."""
+        found, weights = [], ops.sum(total["weights"], axis=0)
+        for half in (0, 1):
+            own = {name: total[name][half] for name in ("re", "im", "weights")}
+            own, members = self.update.held_together(own, total["members"][half], epoch)
+            current = self._current([part[half] for part in self.references], epoch == 0)
+            found.append(self.update.averages(total, own, current, members, mask, weights))
+        for variable, *parts in zip(self.references, *found, strict=True):
+            variable.assign(ops.stack(parts))
+
+    @staticmethod
+    def _current(parts, first):
+        """Averages so far; nothing before there are any."""
+        return [ops.convert_to_tensor(part) * (0.0 if first else 1.0) for part in parts]
 
     def figures(self):
         """The state in numbers, by name: what metrics.csv holds."""
@@ -349,36 +329,8 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
         """Averages and FSC curves for the run folder's samples."""
         curves = ops.convert_to_numpy(self.fsc).T
         maps = ops.convert_to_numpy(self.average_maps())
-        return {"map": Maps(maps), "fsc": Curve(np.arange(self.ball.shells), curves)}
-
-    def align(self, batch, prepared=None):
-        """``volume (b, n, n, n, 1)`` and ``wedge (b, n, n, n)`` of a batch → where they lie, what they are.
-
-        posterior ``(b, k)``, class ``(b,)`` int32 from 0, euler_deg and origin_angstrom ``(b, 3)`` as
-        RELION's, rotation ``(b, 3, 3)``, shift_voxels ``(b, 3)`` and score ``(b,)`` of the best pose.
-        """
-        prepared = self.prepare() if prepared is None else prepared
-        found = self.poses(batch["volume"], batch["wedge"], prepared, near=self._near(batch))
-        classes, candidates = found["weights"].shape[1:]
-        flat = ops.reshape(found["weights"], (-1, classes * candidates))
-        best = ops.argmax(flat, axis=-1)
-
-        def chosen(x):
-            x = ops.reshape(x, (-1, classes * candidates, int(np.prod(x.shape[3:]))))
-            return ops.take_along_axis(x, best[:, None, None], axis=1)[:, 0]
-
-        rotation = ops.reshape(chosen(found["rotations"]), (-1, 3, 3))
-        shift = chosen(found["shifts"])
-        return {
-            "posterior": ops.sum(found["weights"], axis=-1),
-            "class": ops.cast(best // candidates, "int32"),
-            "rotation": rotation,
-            "euler_deg": matrix_to_euler(rotation),
-            "shift_voxels": shift,
-            "origin_angstrom": -shift * self.voxel_size_angstrom,
-            "score": chosen(found["scores"])[:, 0],
-            "log_likelihood": found["log_likelihood"],
-        }
+        kind = figures.fsc_name(self)
+        return {"map": Maps(maps), kind: Curve(np.arange(self.ball.shells), curves)}
 
     def results(self, batches, apply):
         """Averages, half maps and curves of the classes, and the pose and class of each subtomogram."""
@@ -400,3 +352,17 @@ class AveragingModel(EpochModel, StartsFromMaps, Aligns):
             "align": Endpoint(lambda **batch: self.align(batch), inputs),
             "averages": Endpoint(averages, {}),
         }
+
+
+def _check_half_sets(info, values):
+    """Raise ZooError where the file leaves a half set empty: there is no FSC then to filter averages by."""
+    stated = info.load_table().get("random_subset")
+    if stated is None or not np.isin(stated, (1, 2)).all():
+        return
+    for half in (1, 2):
+        count = int((stated == half).sum())
+        if count < values["classes"]:
+            raise ZooError(
+                f"{info.path}: half set {half} of rlnRandomSubset has {count} of {info.count} subtomograms, "
+                f"too few for classes={values['classes']}; pack again without that column, or both half sets"
+            )

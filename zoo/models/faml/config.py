@@ -87,6 +87,25 @@ class FamlConfig(Config):
     noise: str = setting(
         "shells", "variance: one for all, or one for each shell", choices=("white", "shells")
     )
+    half_sets: str = setting(
+        "auto",
+        "aligned to one average (shared) or each to its own; auto: by the number of subtomograms",
+        choices=("auto", "shared", "independent"),
+    )
+    common_epochs: int = setting(
+        10,
+        "so long independent half sets share one average, if nothing is given to start from",
+        unit="epochs",
+        least=1,
+        most=1_000_000,
+    )
+    common_radius: int = setting(
+        0,
+        "beyond it independent half sets have nothing in common; 0: 2 more than a third of max_radius",
+        unit="Fourier voxels",
+        least=0,
+        most=255,
+    )
     jit_compile: str = setting(
         "auto", "XLA for the expectation; auto: from 500 subtomograms on", choices=("auto", "on", "off")
     )
@@ -100,6 +119,8 @@ class FamlConfig(Config):
             raise ZooError(f"max_radius={self.radius}: expected 4 to {largest} for a box of {box}")
         if self.shift > box / 2:
             raise ZooError(f"max_shift_voxels={self.shift}: expected 0 to {box // 2} for a box of {box}")
+        if not 4 <= self.common <= self.radius:
+            raise ZooError(f"common_radius={self.common_radius}: expected 0, or 4 to {self.radius}")
         fold_of(self.symmetry)
         if self.measure_symmetry and fold_of(self.measure_symmetry, "measure_symmetry") < 2:
             raise ZooError("measure_symmetry=C1: every map has it; expected C2, C3, ...")
@@ -118,9 +139,16 @@ class FamlConfig(Config):
         """``max_shift_voxels``, its 0 resolved."""
         return self.max_shift_voxels or self.box / 8
 
+    @property
+    def common(self) -> int:
+        """``common_radius`` in Fourier voxels, its 0 resolved."""
+        return self.common_radius or max(self.radius // 3, 2) + 2
+
     def resolved(self) -> dict:
-        """All values, with zeros that stand for others resolved."""
-        return {**self.values(), "max_radius": self.radius, "max_shift_voxels": self.shift}
+        """All values, with zeros that stand for others resolved; half sets share where no data decided."""
+        zeros = {"max_radius": self.radius, "max_shift_voxels": self.shift, "common_radius": self.common}
+        half_sets = "shared" if self.half_sets == "auto" else self.half_sets
+        return {**self.values(), **zeros, "half_sets": half_sets}
 
 
 def is_lost(share: float, classes: int) -> bool:
@@ -148,6 +176,7 @@ _SHARED: dict[str, Any] = {
             "refill_epochs": 0,
             "regularise": "none",
             "noise": "white",
+            "half_sets": "shared",
         },
     },
     "default_preset": "default",

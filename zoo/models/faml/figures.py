@@ -17,6 +17,8 @@ def figures(model) -> dict[str, float]:
         "log_likelihood": float(ops.convert_to_numpy(model.log_likelihood)),
         "sigma": float(np.sqrt(np.average(sigma2, weights=model.ball.per_shell[1:]))),
         "zeta_voxels": float(ops.convert_to_numpy(model.zeta)),
+        # what fsc_K and resolution_angstrom_K of this row are of; 0: half sets aligned to one average
+        "fsc_of_independent_half_sets": float(model.half_sets.are_apart(last_epoch(model))),
     }
     shares, curves = ops.convert_to_numpy(model.alpha), ops.convert_to_numpy(model.fsc)
     for k, (share, curve) in enumerate(zip(shares, curves, strict=True)):
@@ -24,6 +26,31 @@ def figures(model) -> dict[str, float]:
         found[f"fsc_{k + 1}"] = float(np.mean(curve[1:]))
         found[f"resolution_angstrom_{k + 1}"] = resolution_angstrom(model, curve)
     return found
+
+
+def last_epoch(model) -> int:
+    """The epoch that the averages are of."""
+    return int(ops.convert_to_numpy(model.iteration)) - 1
+
+
+def fsc_kind(model) -> str:
+    """Between what the model's FSC is, in words."""
+    return model.half_sets.kind(last_epoch(model))
+
+
+def fsc_name(model) -> str:
+    """The same as the name of a file."""
+    apart = model.half_sets.are_apart(last_epoch(model))
+    return "fsc_of_independent_half_sets" if apart else "fsc_of_half_sets_aligned_to_one_average"
+
+
+def resolutions(model, kind: str) -> list[str]:
+    """One line for each class: where its FSC, which is of this ``kind``, falls below 0.143."""
+    curves = ops.convert_to_numpy(model.fsc)
+    return [
+        f"class {k + 1}: FSC 0.143 at {resolution_angstrom(model, curve):.1f} Å ({kind})"
+        for k, curve in enumerate(curves)
+    ]
 
 
 def resolution_angstrom(model, curve) -> float:

@@ -12,15 +12,19 @@ from zoo.errors import ZooError
 from zoo.metrics.snr import AlignedSets
 from zoo.metrics.symmetry import find_symmetry_axis, symmetry_score
 from zoo.models.faml.config import fold_of
+from zoo.models.faml.figures import fsc_kind, resolutions
 from zoo.models.outcome import Results, pose_columns
 
 
 def results_of(model, batches: Iterable[Mapping[str, Any]], align: Callable) -> Results:
-    """The results of ``model``; ``align(batch)`` is its compiled alignment, NumPy arrays out."""
+    """The results of ``model``; ``align(batch)`` is its compiled alignment, NumPy arrays out.
+
+    Poses and classes are those in the average of a subtomogram's own half set, where these are independent.
+    """
     rows, sets = [], AlignedSets(model.box, model.classes)
     for batch in batches:
-        half = {"half": ops.convert_to_numpy(model.half_of(batch))}
-        rows.append({**align(batch), **half})
+        half = ops.convert_to_numpy(model.half_of(batch))
+        rows.append({**align({**batch, "half_set": half}), "half": half})
         poses = (rows[-1][name] for name in ("rotation", "shift_voxels", "class"))
         sets.add(batch["volume"][..., 0], batch["wedge"], *poses)
     found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
@@ -31,6 +35,7 @@ def results_of(model, batches: Iterable[Mapping[str, Any]], align: Callable) -> 
     counts = np.bincount(found["class"], minlength=model.classes)
     sizes = ", ".join(f"class {k + 1}: {count}" for k, count in enumerate(counts))
     measured = [measures_of(model, volume, sets.snr(k)) for k, volume in enumerate(maps)]
+    kind = fsc_kind(model)
     return Results(
         maps=dict(zip(names, maps, strict=True)),
         half_maps={name: halves[:, k] for k, name in enumerate(names)},
@@ -38,7 +43,8 @@ def results_of(model, batches: Iterable[Mapping[str, Any]], align: Callable) -> 
         columns=pose_columns(found, found["half"]),
         classes=found["class"],
         measures={name: each for name, each in zip(names, measured, strict=True) if each},
-        lines=[f"{sizes} subtomograms", *_lines(measured)],
+        fsc_kind=kind,
+        lines=[f"{sizes} subtomograms", *resolutions(model, kind), *_lines(measured)],
     )
 
 

@@ -50,7 +50,8 @@ class AverageUpdate:
         halves, whole = {}, {}
         for name in ("re", "im", "weights"):
             halves[name], whole[name] = maximisation.split_class(sums[name], *lost)
-        return {**sums, **halves, "members": maximisation.split_members(sums["members"], *lost)}, whole
+        members = ops.stack([maximisation.split_members(sums["members"][half], *lost) for half in (0, 1)])
+        return {**sums, **halves, "members": members}, whole
 
     def held_together(self, whole, members, epoch):
         """Sums and members with a share of all classes in each: less in every epoch, then none."""
@@ -60,8 +61,12 @@ class AverageUpdate:
         held = {name: maximisation.pooled(x, members, strength) for name, x in whole.items()}
         return held, members * (1.0 + strength)
 
-    def averages(self, sums, whole, current, members, mask):
-        """New averages of ``whole``, filtered by the FSC of the half sets' sums or filled (equation 10)."""
+    def averages(self, sums, whole, current, members, mask, all_weights=None):
+        """New averages of ``whole``, filtered by the FSC of the half sets' sums or filled (equation 10).
+
+        ``whole`` may be one half set of ``sums``; ``all_weights`` are then those of both: the noise of a unit
+        of weight, and so the filter, is the same.
+        """
         weights = whole["weights"]
         if self.config["regularise"] == "none":
             new = [
@@ -71,7 +76,8 @@ class AverageUpdate:
         else:
             table, count = self.ball.shell_table, self.ball.per_shell
             fsc = maximisation.reliable_fsc(sums, table, count)
-            missing = maximisation.wiener_weights(fsc, weights, table, count)
+            noise = weights if all_weights is None else all_weights
+            missing = maximisation.wiener_weights(fsc, noise, table, count)
             new = [self._weighted(whole[part], weights, missing) for part in ("re", "im")]
         return self._masked(new, mask)
 

@@ -5,17 +5,17 @@ from keras import ops
 
 from zoo.ops import fourier
 from zoo.ops.interpolation import sample_trilinear
+from zoo.ops.matching.rigid_refinement import template_starts
 
 
-def turned_templates(ball, zoomed, rotations, shifts):
+def turned_templates(ball, zoomed, rotations, shifts, own=None):
     """Averages at candidate poses → (re, im) ``(b, k, c, j)``.
 
     zoomed: ``ball.zoomed`` of the averages; rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in
-    voxels: R A(k) = A(Rᵀk)·exp(−2πi k·t/n).
+    voxels: R A(k) = A(Rᵀk)·exp(−2πi k·t/n). own: as `zoo.ops.matching.rotational_matching.match`.
     """
     points = ops.matmul(ball.frequency, rotations)  # rows k·R are Rᵀk
-    re, im = ball.sampled(zoomed, ops.swapaxes(points, 0, 1))
-    re, im = ops.swapaxes(re, 0, 1), ops.swapaxes(im, 0, 1)
+    re, im = ball.sampled(zoomed, points, which=template_starts(rotations, 1, own))
     angle = -_phase(ball, shifts)
     return _rotated(re, im, ops.cos(angle), ops.sin(angle))
 

@@ -79,9 +79,12 @@ class HalfBall:
         maps = maps / (self.n**1.5 * _reading_gain(self.n, pad))
         return half_transform_table.half_zoom(maps, self.radius, pad)
 
-    def sampled(self, zoomed, points, pad=2):
-        """Tables of ``b`` maps at xyz ``(b, ..., 3)`` in Fourier voxels, within the ball → (re, im)."""
-        return half_transform_table.read_half_zoom(zoomed, points, self.radius, pad)
+    def sampled(self, zoomed, points, pad=2, which=None):
+        """Tables of ``b`` maps at xyz ``(b, ..., 3)`` in Fourier voxels, within the ball → (re, im).
+
+        ``which``: as `zoo.ops.matching.half_transform_table.read_half_zoom`.
+        """
+        return half_transform_table.read_half_zoom(zoomed, points, self.radius, pad, which)
 
 
 @lru_cache(maxsize=8)

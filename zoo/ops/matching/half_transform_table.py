@@ -38,12 +38,18 @@ def half_zoom(maps, radius, pad):
     return ops.concatenate(parts, axis=-1)
 
 
-def read_half_zoom(table, points, radius, pad):
-    """``half_zoom`` of ``b`` maps at xyz ``(b, ..., 3)`` within the radius → (re, im) ``(b, ...)``."""
+def read_half_zoom(table, points, radius, pad, which=None):
+    """``half_zoom`` of ``b`` maps at xyz ``(b, ..., 3)`` within the radius → (re, im) ``(b, ...)``.
+
+    With ``which``, int32 that broadcasts against the points without their last axis, each is read of the map
+    that it names.
+    """
     points, sign = folded(points)
     index, offset = nearest_sample(points, radius, pad)
-    first = ops.arange(ops.shape(table)[0], dtype="int32") * samples(radius, pad)
-    first = ops.reshape(first, (-1,) + (1,) * (len(points.shape) - 2))
+    if which is None:
+        which = ops.arange(ops.shape(table)[0], dtype="int32")
+        which = ops.reshape(which, (-1,) + (1,) * (len(points.shape) - 2))
+    first = which * samples(radius, pad)
     value = ops.take(ops.reshape(table, (-1, 8)), index + first, axis=0)
     re, im = (
         value[..., part] + sum(value[..., slopes[axis]] * offset[..., axis] for axis in range(3))

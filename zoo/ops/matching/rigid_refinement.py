@@ -26,7 +26,8 @@ class Observation:
 
     frequency ``(j, 3)`` in Fourier voxels of a box of n, j best from ``padded_frequencies``; zoomed
     ``(…, 8)`` of all templates from ``half_zoom`` with its radius and pad; x_re, x_im and weight (the
-    wedge, not its square) ``(b, j)``; masks of the templates ``(k, n, n, n)`` or None.
+    wedge, not its square) ``(b, j)``; masks of the templates ``(k, n, n, n)`` or None. With ``own (b,)``
+    int32 there are several sets of k templates, one after the other, and each subtomogram has one of them.
     """
 
     frequency: np.ndarray
@@ -38,6 +39,7 @@ class Observation:
     x_im: Any
     weight: Any
     masks: Any = None
+    own: Any = None
 
 
 def correlation(gram):
@@ -73,7 +75,7 @@ def turned_templates(view, rotations):
     turned = ops.matmul(ops.swapaxes(rotations, -1, -2), view.frequency.T)
     folded, sign = half_transform_table.folded(turned, axis=-2)
     index, offset = half_transform_table.nearest_sample(folded, view.radius, view.pad, axis=-2)
-    first = template_starts(rotations, half_transform_table.samples(view.radius, view.pad))
+    first = template_starts(rotations, half_transform_table.samples(view.radius, view.pad), view.own)
     value = ops.swapaxes(ops.take(view.zoomed, index + first, axis=0), -1, -2)
     slopes = [
         [value[..., i, :] for i in part]
@@ -86,7 +88,7 @@ def turned_templates(view, rotations):
     weight = view.weight[:, None, None, :]
     if view.masks is not None:
         voxel = oversampled_transform.nearest_voxel(turned, view.n, axis=-2) + template_starts(
-            rotations, view.n**3
+            rotations, view.n**3, view.own
         )
         weight = weight * ops.take(ops.reshape(view.masks, (-1,)), voxel, axis=0)
     return Turned([folded[..., i, :] for i in range(3)], sign, re, sign * im, *slopes, weight)
@@ -154,9 +156,16 @@ def _moved_back(view, shifts):
     return x_re * cosine - x_im * sine, x_re * sine + x_im * cosine, phase
 
 
-def template_starts(rotations, size):
-    """Where each template begins in a flat table, ``(1, k, 1, 1)``."""
-    return ops.reshape(ops.arange(ops.shape(rotations)[1], dtype="int32") * size, (1, -1, 1, 1))
+def template_starts(rotations, size, own=None):
+    """Where each template begins in a flat table, ``(1, k, 1, 1)``; ``(b, k, 1, 1)`` with ``own (b,)``.
+
+    own: which of several sets of k templates, one after the other in the table, a subtomogram has.
+    """
+    count = ops.shape(rotations)[1]
+    first = ops.reshape(ops.arange(count, dtype="int32"), (1, -1, 1, 1))
+    if own is not None:
+        first = first + ops.reshape(ops.cast(own, "int32") * count, (-1, 1, 1, 1))
+    return first * size
 
 
 def refine(view, rotations, shifts, steps, largest_shift):

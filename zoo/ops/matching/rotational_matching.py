@@ -59,14 +59,15 @@ def prepare_templates(settings: MatchSettings, templates_ft, masks=None):
     return prepared
 
 
-def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None, range_deg=0.0):
+def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None, range_deg=0.0, own=None):
     """Subtomograms (re, im) and Fourier masks ``(b, n, n, n)``, prepared templates → candidates, best first.
 
     Returns rotations ``(b, k, c, 3, 3)``, shifts ``(b, k, c, 3)`` in voxels and scores ``(b, k, c)``.
     Transforms are centred at N//2; those of subtomograms as measured, wedges their weights. Candidates that
     climbed the same peak as a better one have ``UNUSED_SCORE`` and come last. Scores, not poses, have
     gradients. With ``near (b, 3, 3)`` the search is a local one: it begins from rotations up to ``range_deg``
-    away from these and does not leave that range.
+    away from these and does not leave that range. With ``own (b,)``, 0 or 1, the templates are two sets of k,
+    one after the other, and each subtomogram is compared with its own.
     """
     n = settings.box
     wedges = ops.cast(wedges, "float32")
@@ -79,8 +80,9 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None,
 
     low = _subset(large, settings.search_radius)
     x_low = [ops.take(a, low, axis=1) for a in (x_re, x_im, wedge**2)]
+    templates = prepared["fine"].shape[0] // (1 if own is None else 2)
     if near is not None:
-        rotations = _around(near, range_deg, settings.pool, prepared["fine"].shape[0])
+        rotations = _around(near, range_deg, settings.pool, templates)
     elif settings.mode == "phase":
         rotations = phase_search.candidate_rotations(settings, prepared, *x_low)
     else:
@@ -88,6 +90,10 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None,
         # Magnitudes take up the noise of the whole box, of which the sphere holds less than half.
         maps = _inside_sphere(fourier.ifft3(re * seen, im * seen)[0])
         rotations = magnitude_search.candidate_rotations(settings, prepared, maps / _norm(maps), wedges)
+    if own is not None and near is None:
+        # The search is a small part of the work: both sets are searched, the one that is not its own dropped.
+        second = ops.reshape(ops.equal(own, 1), (-1, 1, 1, 1, 1))
+        rotations = ops.where(second, rotations[:, templates:], rotations[:, :templates])
 
     def view(radius):
         subset = _subset(large, radius)
@@ -95,7 +101,8 @@ def match(settings: MatchSettings, subtomograms_ft, wedges, prepared, near=None,
         x = [ops.pad(ops.take(a, subset, axis=1), none) for a in (x_re, x_im, wedge)]
         frequency = np.pad(large[subset], none[::-1])
         zoomed = ops.reshape(prepared["fine"], (-1, 8))
-        return Observation(frequency, n, settings.zoom_radius, _FINE_PAD, zoomed, *x, prepared.get("masks"))
+        where = (frequency, n, settings.zoom_radius, _FINE_PAD, zoomed)
+        return Observation(*where, *x, prepared.get("masks"), own)
 
     found = _with_shifts(settings, view(settings.search_radius), ops.stop_gradient(rotations))
     rotations, shifts, scores = (ops.stop_gradient(part) for part in found)
