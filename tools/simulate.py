@@ -134,7 +134,10 @@ def subtomograms(
     structure: Annotated[
         list[Path] | None, typer.Option(help="Atomic model, one class (repeatable; PDB or mmCIF, gzip too).")
     ] = None,
-    count: Annotated[int, typer.Option(help="Subtomograms per class.")] = 100,
+    count: Annotated[
+        list[int] | None,
+        typer.Option(help="Subtomograms per class: one number, or one for each in turn (default: 100)."),
+    ] = None,
     box: Annotated[int | None, typer.Option(help="Side in voxels (default: the map's; models 64).")] = None,
     voxel: Annotated[
         float | None, typer.Option("--voxel", "--pixel-size", help="Å per voxel (default: the map's).")
@@ -153,6 +156,10 @@ def subtomograms(
         bool, typer.Option("--common-scale", help="One scale for all classes: their mean has the SNR.")
     ] = False,
     tilt: Annotated[float, typer.Option(help="Largest tilt in degrees; the series goes from - to +.")] = 60.0,
+    tilt_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="MIN MAX", help="Least and largest tilt, where they are not symmetric."),
+    ] = None,
     tilt_step: Annotated[float, typer.Option(help="Degrees between tilts.")] = 3.0,
     tilt_axis: Annotated[str, typer.Option(help="y or x; the beam lies along z.")] = "y",
     quick: Annotated[
@@ -198,12 +205,14 @@ def subtomograms(
     from zoo.simulate.tilt_series import TiltSeries
     from zoo_tools._progress import exit_on_sigterm, image_progress
 
+    least_deg, largest_deg = tilt_range or (None, tilt)
+    counts = tuple(count or (100,))
     settings = SubtomogramSettings(
-        count=count,
+        count=counts if len(counts) > 1 else counts[0],
         snr=snr,
         snr_of=snr_of,
         quick=quick,
-        tilts=TiltSeries(tilt, tilt_step, tilt_axis),
+        tilts=TiltSeries(largest_deg, tilt_step, tilt_axis, least_deg),
         seed=seed,
         apply_ctf=ctf,
         phase_flip=phase_flip,
@@ -231,12 +240,12 @@ def subtomograms(
             progress=progress,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
-    noise = result.calibration
+    noise, numbers = result.calibration, settings.counts(len(classes.maps))
     for label, name in enumerate(classes.names):
         words = f"SNR {noise.snr[label]:.4g}" if noise.snr else "no noise"
         if noise.snr_projections:
             words += f", {noise.snr_projections[label]:.4g} at the projections"
-        print(f"class {label}: {count} subtomograms of {name}, {words}")
+        print(f"class {label}: {numbers[label]} subtomograms of {name}, {words}")
     size = f"{classes.box} voxels of {classes.voxel_size_angstrom:.4g} Å"
     tilts = len(settings.tilts.angles_deg())
     print(f"{result.star}: {result.count} subtomograms of {size}, {tilts} tilts")

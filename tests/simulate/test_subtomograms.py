@@ -202,6 +202,29 @@ def test_a_set_is_a_function_of_its_seed(classes, tmp_path):
     assert abs(np.corrcoef(first[0].ravel(), first[3].ravel())[0, 1]) < 0.3
 
 
+def test_classes_of_unlike_count_and_tilts_of_unlike_ends(classes, tmp_path):
+    tilts = TiltSeries(70, 10, least_deg=-50)
+    np.testing.assert_array_equal(tilts.angles_deg(), np.arange(-50, 71, 10))
+    _, result = simulate(classes, tmp_path / "set", count=(1, 3, 2), tilts=tilts, snr=0.1)
+    table = read_subtomograms(result.star)
+    assert table.label.tolist() == [0, 1, 2, 1, 2, 1] and result.count == 6
+    assert table.random_subset.tolist() == [1, 1, 1, 2, 2, 1]
+    assert set(table.tilt_min_deg) == {-50} and set(table.tilt_max_deg) == {70}
+    # a tilt of t degrees measures kz = -kx tan t: what is measured is that, and not its mirror image
+    transfer = read_volume(tmp_path / "set" / "ctf.mrc")[0][:, 16, :]
+    z, x = np.nonzero(np.ones_like(transfer))
+    angle = np.degrees(np.arctan2(-(z - 16), x - 16))
+    angle = (angle + 90) % 180 - 90
+    radius = np.hypot(z - 16, x - 16)
+    power = (transfer**2)[z, x]
+    inside = (radius > 6) & (radius < 14)
+    gap = {side: power[inside & (abs(angle - side) < 5)].mean() for side in (62.0, -62.0)}
+    assert gap[62.0] > 0 and gap[-62.0] < 0.02 * gap[62.0]
+    with pytest.raises(ZooError, match="--count: given 2 times, expected once, or once for each of 3"):
+        simulate(classes, tmp_path / "other", count=(1, 2))
+    assert not (tmp_path / "other").exists()
+
+
 def test_rotations_are_uniform():
     euler, _ = draw_poses(4000, 0, 0.0)
     matrices = euler_matrices(euler)
@@ -273,7 +296,13 @@ def test_settings_that_cannot_be(options, words):
 
 
 @pytest.mark.parametrize(
-    ("values", "words"), [((95, 3), "--tilt 95"), ((60, 0), "--tilt-step 0"), ((60, 3, "z"), "--tilt-axis z")]
+    ("values", "words"),
+    [
+        ((95, 3), "--tilt 95"),
+        ((60, 0), "--tilt-step 0"),
+        ((60, 3, "z"), "--tilt-axis z"),
+        ((40, 3, "y", 50), "--tilt-range 50 40"),
+    ],
 )
 def test_tilts_that_cannot_be(values, words):
     with pytest.raises(ZooError, match=words):

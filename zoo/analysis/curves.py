@@ -20,8 +20,8 @@ def write_fsc(
 ) -> None:
     """FSC curves (s,) from shell 0 on, of a box of ``edge_angstrom``: fsc.csv and fsc.png, with ``kind``.
 
-    ``kind`` says between what the FSC is; fsc.csv has it in the column ``fsc_between`` of every row. The figure
-    has a line at ``threshold``.
+    ``kind`` says between what the FSC is; fsc.csv has it in the column ``fsc_between`` of every row. The
+    figure has a line at ``threshold``.
     """
     from matplotlib.figure import Figure
 

@@ -16,12 +16,12 @@ SNR_OF = ("subtomograms", "projections")
 class SubtomogramSettings:
     """Counts, tilts, noise, optics and poses of a set; raises ZooError for values that cannot be.
 
-    `count` is per class. `snr` is signal variance over noise variance in the whole box, the mean over the
-    particles of a class; None is no noise. It is that `snr_of` the subtomograms: what two aligned copies
-    with independent noise give as cc / (1 - cc) (Frank & Al-Ali 1975), or that of the projections. The noise
-    is white at the projections. With `quick` there are no projections: white noise is added in 3D and the
-    wedge cuts both; `snr` is then that before the wedge. Each class has the SNR asked for, unless
-    `common_scale`: then the mean of all has, and large particles have more.
+    `count` is per class, the same for all or one for each. `snr` is signal variance over noise variance in
+    the whole box, the mean over the particles of a class; None is no noise. It is that `snr_of` the
+    subtomograms: what two aligned copies with independent noise give as cc / (1 - cc) (Frank & Al-Ali 1975),
+    or that of the projections. The noise is white at the projections. With `quick` there are no projections:
+    white noise is added in 3D and the wedge cuts both; `snr` is then that before the wedge. Each class has
+    the SNR asked for, unless `common_scale`: then the mean of all has, and large particles have more.
     Units: noise with a standard deviation of 1 in the subtomograms (before the wedge with `quick`); without
     noise, a signal with a standard deviation of 1.
     Defocus is positive underfocus. With `phase_flip` the CTF is that of phase-flipped images, its absolute.
@@ -29,7 +29,7 @@ class SubtomogramSettings:
     about that axis alone; `principal` first brings the principal axis of the map onto it.
     """
 
-    count: int
+    count: int | tuple[int, ...]
     snr: float | None = None
     snr_of: str = "subtomograms"
     quick: bool = False
@@ -48,9 +48,11 @@ class SubtomogramSettings:
     common_scale: bool = False
 
     def __post_init__(self):
+        counts = self.count if isinstance(self.count, tuple) else (self.count,)
+        least, most = min(counts, default=0), max(counts, default=0)
         problems = (
-            (self.count < 1, f"--count {self.count}: expected at least 1 subtomogram per class"),
-            (self.count > MOST_SUBTOMOGRAMS, f"--count {self.count}: expected at most {MOST_SUBTOMOGRAMS:,}"),
+            (least < 1, f"--count {least}: expected at least 1 subtomogram per class"),
+            (most > MOST_SUBTOMOGRAMS, f"--count {most}: expected at most {MOST_SUBTOMOGRAMS:,}"),
             (
                 self.snr is not None and not LEAST_SNR <= self.snr <= 1 / LEAST_SNR,
                 f"--snr {self.snr}: expected more than 0 ({LEAST_SNR:g} to {1 / LEAST_SNR:g}); leave it out "
@@ -79,6 +81,16 @@ class SubtomogramSettings:
         for wrong, message in problems:
             if wrong:
                 raise ZooError(message)
+
+    def counts(self, classes: int) -> np.ndarray:
+        """Subtomograms of each of so many classes (k,); ZooError where another number of counts is given."""
+        if not isinstance(self.count, tuple):
+            return np.full(classes, self.count)
+        if len(self.count) != classes:
+            raise ZooError(
+                f"--count: given {len(self.count)} times, expected once, or once for each of {classes}"
+            )
+        return np.array(self.count)
 
     def ctf_row(self) -> np.ndarray:
         """The CTF parameters (1, 9) in the order of zoo.data.tables.particle_table.CTF_COLUMNS."""

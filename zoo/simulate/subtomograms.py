@@ -41,7 +41,8 @@ def simulate_subtomograms(
 ) -> SubtomogramSet:
     """Write OUT/subtomograms.star, subtomograms/N.mrc, ctf.mrc, maps/class_K.mrc, simulation.json.
 
-    Rows go round the classes (0, 1, .., 0, 1, ..); `zooLabel` is the class, half sets alternate. maps/ holds
+    Rows go round the classes (0, 1, .., 0, 1, ..), of counts that differ round those that have some left;
+    `zooLabel` is the class, half sets alternate in each. maps/ holds
     the truth in the units of the subtomograms, `ctf.mrc` what the tilt series does to a particle, in Fourier
     space (RELION's rlnCtfImage). The result is a pure function of maps and settings. The folder appears when
     all is written; `progress` gets (done, in all). Into `records` the set is packed as zoo-pack does it.
@@ -58,7 +59,7 @@ def simulate_subtomograms(
     if records is not None:
         _require_free(Path(records), out, overwrite)
     # Records hold half of what a volume does, and half of that for a wedge.
-    volumes = len(classes.maps) * settings.count * (1 if records is None else 1.75)
+    volumes = settings.counts(len(classes.maps)).sum() * (1 if records is None else 1.75)
     require_space(
         out, 4 * volumes * classes.box**3, "the set", "give a smaller --count or --box, or another --out"
     )
@@ -95,9 +96,9 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
     """The SubtomogramTable of a set in `folder`: all classes in turn, with all that is known of them."""
     from zoo.data.tables.subtomogram_table import SubtomogramTable
 
-    kinds = len(classes.maps)
-    rows = np.arange(kinds * settings.count)
-    label = rows % kinds
+    counts = settings.counts(len(classes.maps))
+    turn, label = np.nonzero(np.arange(counts.max())[:, None] < counts)
+    rows = np.arange(len(label))
     about = None
     if settings.preferred_axis:
         about = np.stack([_first_turn(density, settings) for density in classes.maps])[label]
@@ -109,7 +110,7 @@ def draw_table(classes: ClassMaps, folder: Path, settings: SubtomogramSettings):
         "stack_index": rows,
         "row_in_stack": 0 * rows,
         "label": label,
-        "random_subset": rows // kinds % 2 + 1,
+        "random_subset": turn % 2 + 1,
         "pixel_size_angstrom": np.full(len(rows), classes.voxel_size_angstrom),
         "wedge_index": 0 * rows,
         "voltage_kv": np.full(len(rows), settings.voltage_kv),
