@@ -223,6 +223,8 @@ def test_classes_of_unlike_count_and_tilts_of_unlike_ends(classes, tmp_path):
     with pytest.raises(ZooError, match="--count: given 2 times, expected once, or once for each of 3"):
         simulate(classes, tmp_path / "other", count=(1, 2))
     assert not (tmp_path / "other").exists()
+    with pytest.raises(ZooError, match="expected one number for all classes"):
+        _ = SubtomogramSettings((1, 2)).count_of_each
 
 
 def test_rotations_are_uniform():

@@ -65,7 +65,7 @@ def build_specimen(
 
 def _add_particles(density, labels, classes, settings, rng, progress):
     kinds, box = len(classes.maps), classes.box
-    count = kinds * settings.imaging.count
+    count = kinds * settings.imaging.count_of_each
     euler, _ = draw_poses(count, settings.imaging.seed, 0.0)
     matrices = euler_matrices(euler)
     rotators = [Rotator(each) for each in classes.maps]

@@ -92,6 +92,13 @@ class SubtomogramSettings:
             )
         return np.array(self.count)
 
+    @property
+    def count_of_each(self) -> int:
+        """Particles of each class, where all have the same number; ZooError where they have not."""
+        if isinstance(self.count, tuple):
+            raise ZooError(f"--count {self.count}: expected one number for all classes")
+        return self.count
+
     def ctf_row(self) -> np.ndarray:
         """The CTF parameters (1, 9) in the order of zoo.data.tables.particle_table.CTF_COLUMNS."""
         optics = [self.voltage_kv, self.cs_mm, self.amplitude_contrast, 0.0, 0.0, 1.0]

@@ -17,9 +17,7 @@ from zoo.ops.matching.rigid_refinement import Observation, refine
 
 ONE_AVERAGE = "half sets aligned to one average"
 INDEPENDENT = "independent half sets"
-ENOUGH = (
-    100  # subtomograms of a class, from which on half sets are independent unless a person says otherwise
-)
+ENOUGH = 100  # subtomograms of a class, from which on half sets are independent if nobody says otherwise
 _TRUSTED_FSC = 0.143
 _STANDARD_ERRORS = 4.0
 _PAD = 2

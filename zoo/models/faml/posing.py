@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from keras import ops
 
@@ -19,7 +22,7 @@ _SEEN = 1e-4
 class Posing(Aligns):
     """Poses of a batch under the state of an `AveragingModel`, which has all that is named here."""
 
-    also_reads = {"align": ("half_set", "euler_deg")}
+    also_reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"align": ("half_set", "euler_deg")}
 
     def prepare(self):
         """What all batches of an epoch share: templates to match and tables to sample averages from.
