@@ -63,7 +63,8 @@ def simulate_tomogram(
         _write_summary(work / "simulation.json", classes, settings, placed, scale, command)
         volume = back_project(images, angles, settings.size_voxels[2])
         write_volume(work / "tomogram.mrc", volume, voxel)
-    return TomogramResult(out / "tomogram.mrc", out / "particles.star", placed, settings.imaging.count_of_each)
+    asked = settings.imaging.count_of_each
+    return TomogramResult(out / "tomogram.mrc", out / "particles.star", placed, asked)
 
 
 def image_slab(
