@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 import numpy as np
 
 from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
-from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.config import SPLIT_UPDATES, Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
 from zoo.models.abinitio3d.maximisation import Maximisation
 from zoo.models.abinitio3d.results import Result, result_of
@@ -22,9 +22,11 @@ _SUMS = (
     "sum_count",
     "sum_evidence",
     "sum_corner",
+    "sum_background",
     "sum_cross",
 )
 _SURVEY_BAND = 6
+_FEW_MEMBERS = 0.02  # of all particles: a class with fewer is not judged by its map
 _SETTLED = 2  # full passes without more shells, and the halves have settled
 _LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
 
@@ -230,7 +232,7 @@ class AbInitio:
         again = int(state["reseeded"]) > 0
         if self._next_update(2 if again else 1):
             return
-        share = state["share"][state["members"] >= max(0.02 * c.count, 1)]
+        share = state["share"][state["members"] >= max(_FEW_MEMBERS * c.count, 1)]
         if not again and share.max() <= c.start_share and int(state["attempt"]) + 1 < c.attempts:
             self.maximisation.restart_noise(state)
             self._enter(Phase.START, attempt=int(state["attempt"]) + 1)
@@ -281,6 +283,7 @@ class AbInitio:
             state["noise"] = np.broadcast_to(state["best_noise"].mean(0), state["noise"].shape).astype(
                 np.float32
             )
+            self._split_worst()
             self._enter(Phase.JOINT)
             return
         maps = state["best_maps"].copy()
@@ -291,6 +294,21 @@ class AbInitio:
         if first:
             state["best_share"] = np.where(placed == 1, best, -1).astype(np.float32)
         self._enter(Phase.RESEED, placed=placed, source=k)
+
+    def _split_worst(self):
+        """A class that has hardly any images, and whose new map is no good either, takes half of those of the
+        class whose map explains least: that one may hold two states."""
+        state, c = self.state, self.config
+        maps, twin = state["small_maps"].copy(), np.zeros_like(state["twin"])
+        few = state["members"] < _FEW_MEMBERS * c.count
+        share = np.where(few, 1.0, state["share"])
+        for k in np.flatnonzero(few & (state["best_share"] <= c.good_share)):
+            worst = int(share.argmin())
+            if share[worst] > c.good_share:
+                break
+            self._say(f"class {k + 1} takes half of the images of class {worst + 1}")
+            share[worst], maps[k], twin[k] = 1.0, maps[worst], worst + 1
+        state["small_maps"], state["twin"] = maps, twin
 
     def _reseeded(self):
         state, update = self.state, int(self.state["update"])
@@ -312,7 +330,10 @@ class AbInitio:
         self.maximisation.noise(state, band)
         self._keep_evidence()
         self.maximisation.small_maps(state, band, usual, range(self.config.classes), first=update == 0)
-        if not self._next_update(sum(self.config.joint_updates)):
+        updates = sum(self.config.joint_updates)
+        if updates and state["twin"].any():
+            updates += SPLIT_UPDATES
+        if not self._next_update(updates):
             self._say(f"joint: evidence {float(state['evidence']):.1f} per image")
             self._enter_survey(_SURVEY_BAND + 1)
 

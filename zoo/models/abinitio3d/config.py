@@ -16,6 +16,8 @@ _LARGEST_RADIUS = 31
 _EXTRA_SHELLS = 5
 """Shells that the maps of the mini-batches hold beyond the last that is compared: the mask needs them."""
 _CARRIED_SHELLS = 3
+SPLIT_UPDATES = 4
+"""More of all classes together, where one was split."""
 _MOST = 10**9
 
 
@@ -168,6 +170,7 @@ class AbInitio3DConfig(zoo_config.Config):
         ):
             batches.append(times * sum(u * self.batches(i) for u, i in zip(updates, images, strict=True)))
         batches.append(self.attempts * (self.classes + 1) * self.batches(self.classes * self.share_images))
+        batches.append(self.attempts * SPLIT_UPDATES * self.batches(self.joint_images[-1]))
         passes = 2 * self.attempts * 4 + self.final_rounds + 2
         return sum(batches) + (passes + 2) * self.steps_per_pass
 

@@ -22,11 +22,13 @@ SMALL_POOL = 200
 
 
 class Observed(NamedTuple):
-    """A batch on the half plane: coefficients, CTFs ``(b, m)``; corner power, table rows ``(b,)``."""
+    """A batch on the half plane: coefficients, CTFs ``(b, m)``; power in the plane's corners, variance in the
+    image's, table rows ``(b,)``."""
 
     values: np.ndarray
     ctf: np.ndarray
     corner: np.ndarray
+    background: np.ndarray
     index: np.ndarray
 
 
@@ -112,7 +114,7 @@ class Expectation:
         known = np.isfinite(ctf).all(axis=1)
         transfer = np.ones(values.shape, np.float32)
         transfer[known] = self.plane.ctf(ctf[known], pixels[known])
-        return Observed(values, transfer, corner, index)
+        return Observed(values, transfer, corner, self.plane.background(images), index)
 
     def e_step(self, state, batch, prepared) -> dict:
         """Sums by name, and ``rows``: name of a table → values of the batch's particles (with ``index``).
@@ -163,7 +165,8 @@ class Expectation:
         power = np.abs(seen.values) ** 2
         sums["sum_power"][0] = self.plane.shell_means(power).sum(0)
         sums["sum_count"][0] = len(power)
-        return {**sums, "sum_corner": np.float32(seen.corner.sum())}
+        sums["sum_corner"] = np.float32(seen.corner.sum())
+        return {**sums, "sum_background": np.float32(seen.background.sum())}
 
     def _random(self, state, seen):
         """Each image in a random pose of a random class."""
@@ -219,13 +222,28 @@ class Expectation:
         residual = self._refined(grids, which, best, seen, noise, prepared["band"], 0).residual
         which, frames, shifts = fv.decode(bank, self.shifts, found.drawn.ravel())
         drawn = Candidates(np.repeat(rows, self.config.draws), which, frames, shifts)
-        if group is not None:
+        if group is None:
+            drawn = drawn._replace(group=self._parted(state, seen, drawn))
+        else:
             best, drawn = best._replace(group=best.group + group), drawn._replace(group=drawn.group + group)
         np.add.at(sums["sum_residual"], best.group, residual)
         np.add.at(sums["sum_count"], best.group, 1)
         weights = np.full(len(drawn.group), 1 / self.config.draws, np.float32)
         self._insert(sums["sum_small"], drawn, weights, seen, prepared["band"] + 1)
         return np.float32(found.evidence.sum())
+
+    def _parted(self, state, seen, drawn):
+        """Classes of drawn poses; in the first update after a class was split, each of its images goes to one
+        of the parts at random: their maps are still the same."""
+        group = drawn.group
+        if int(state["phase"]) != Phase.JOINT or int(state["update"]) > 0 or not state["twin"].any():
+            return group
+        step = int(state["step"]) - int(state["batch"])
+        first = (fv.uniforms(self.config.seed, _CLASS, step, seen.index) < 0.5)[drawn.image]
+        for k in np.flatnonzero(state["twin"]):
+            other = state["twin"][k] - 1
+            group = np.where(np.isin(group, (k, other)), np.where(first, k, other), group)
+        return group
 
     def _explained(self, state, seen, rows, prepared, bank, k, sums):
         """Power of images and of what one map leaves of them, poses searched and refined."""

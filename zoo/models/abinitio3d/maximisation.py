@@ -29,10 +29,16 @@ class Maximisation:
         self.per_shell = expectation.plane.per_shell
 
     def measure(self, state) -> None:
-        """Power by shell and the noise in the corners; the noise of every shell begins with all its power."""
+        """Power by shell, and the noise; the noise of every shell begins with all its power.
+
+        Noise is what lies beyond Nyquist, in the corners of the plane, or in the corners of the image, where
+        that is less: signal reaches the first in images that were cut down, the second where it is spread
+        far.
+        """
         count = max(float(state["sum_count"][0]), 1.0)
         power = state["sum_power"][0] / count
-        floor = max(float(state["sum_corner"]) / count, 1e-6 * float(power.max()), 1e-30)
+        noise = min(float(state["sum_corner"]), float(state["sum_background"])) / count
+        floor = max(noise, 1e-6 * float(power.max()), 1e-30)
         state["noise_floor"] = np.float32(floor)
         state["signal_power"] = np.maximum(power, floor).astype(np.float32)
         self.restart_noise(state)

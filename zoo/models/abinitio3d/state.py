@@ -48,6 +48,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "found": (),  # 1 unless nothing but noise was seen
         "still": (),  # full passes since the halves last agreed to more shells
         "placed": (k,),  # classes whose maps are settled, while others start again
+        "twin": (k,),  # 1 + the class whose images a class without any takes half of
         "source": (),  # the one they start from
         "active": (k,),  # 0: merged into another
         "pass": (),  # number of the full pass that runs or comes next, from 1
@@ -82,6 +83,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "sum_count": (k,),
         "sum_evidence": (),
         "sum_corner": (),
+        "sum_background": (),
         "sum_cross": (k, k),
     }
     shapes = {name: (shape, "int32") for name, shape in whole.items()}

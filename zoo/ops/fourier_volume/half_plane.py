@@ -34,6 +34,8 @@ class HalfPlane:
         self._row, self._column = (sign * ky[keep]) % box, sign * kx[keep]
         plane = np.fft.fftfreq(box, 1 / box)[:, None] ** 2 + np.arange(box // 2 + 1) ** 2
         self._corner = plane > (box / 2) ** 2
+        axis = np.arange(box) - box // 2
+        self._outside = axis[:, None] ** 2 + axis**2 > (box / 2) ** 2
 
     def __len__(self) -> int:
         return len(self.points)
@@ -52,6 +54,10 @@ class HalfPlane:
         values = np.where(self._conjugate, values.conj(), values).astype(np.complex64)
         corner = plane[:, self._corner]
         return values, (corner.real**2 + corner.imag**2).mean(axis=1) / self.box**2
+
+    def background(self, images: np.ndarray) -> np.ndarray:
+        """Variance ``(b,)`` of the pixels of images ``(b, y, x)`` beyond the circle that the box holds."""
+        return np.asarray(images, np.float32)[:, self._outside].var(axis=1, dtype=np.float64)
 
     def ctf(self, ctf: np.ndarray, pixel_size_angstrom: np.ndarray) -> np.ndarray:
         """CTFs ``(b, m)`` float32 of parameters ``(b, 9)`` (order of zoo.ops.ctf.COLUMNS), pixels in Å."""
