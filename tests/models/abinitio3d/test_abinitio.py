@@ -9,6 +9,7 @@ from zoo.errors import ZooError
 from zoo.metrics.clustering import clustering_scores
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.expectation import Candidates, Observed
 from zoo.models.abinitio3d.solve import epochs, reconstruct
 from zoo.models.abinitio3d.state import Phase, initial_state, state_shapes
 from zoo.ops import fourier_volume as fv
@@ -211,6 +212,45 @@ def test_a_half_map_holds_the_images_of_its_half_alone(small, found):
                 run.state["half_maps"][half, k], run.state["half_maps"][1 - half, k]
             )
             assert (curve[8 : band - 1] > between[8 : band - 1]).all()
+
+
+def test_a_class_without_images_takes_half_of_those_of_the_worst(small):
+    config = dataclasses.replace(small.config, classes=4)
+    run = AbInitio(config, initial_state(config))
+    state = run.state
+    state["members"], state["share"] = np.array([300, 3, 250, 247.0]), np.array([0.999, 0, 0.96, 0.97])
+    state["best_share"] = np.array([1.0, 0.9, 1.0, 1.0])
+    state["small_maps"] = np.arange(4.0)[:, None, None, None] * np.ones_like(state["small_maps"])
+    run._split_worst()
+    np.testing.assert_array_equal(state["twin"], [0, 3, 0, 0])
+    assert (state["small_maps"][1] == 2).all() and (state["small_maps"][3] == 3).all()
+    run._enter(Phase.JOINT)
+    image = np.repeat(np.arange(50), 4)
+    drawn = Candidates(image, np.tile([0, 1, 2, 3], 50), np.zeros((200, 2, 3)), np.zeros((200, 2)))
+    seen = Observed(None, None, None, None, np.arange(50))
+    group = run.expectation._parted(state, seen, drawn).reshape(50, 4)
+    # what goes to the pair goes to one of them, image by image; the others keep theirs
+    assert (group[:, 0] == 0).all() and (group[:, 3] == 3).all() and (group[:, 1] == group[:, 2]).all()
+    assert 10 < (group[:, 1] == 1).sum() < 40 and set(group[:, 1]) == {1, 2}
+    state["update"] = np.int32(1)
+    np.testing.assert_array_equal(run.expectation._parted(state, seen, drawn), drawn.group)
+
+
+def test_maps_that_explain_all_are_not_split(small):
+    config = dataclasses.replace(small.config, classes=3)
+    run = AbInitio(config, initial_state(config))
+    run.state["members"], run.state["share"] = np.array([400, 3, 397.0]), np.array([0.999, 0, 0.995])
+    run._split_worst()
+    assert not run.state["twin"].any()
+
+
+def test_signal_in_the_corners_of_the_plane_is_not_taken_for_noise(small):
+    """Images that were cut down in Fourier space hold signal up to their corners."""
+    run = AbInitio(small.config, initial_state(small.config))
+    run.state["sum_count"][0], run.state["sum_power"][0] = 100, 500
+    run.state["sum_corner"], run.state["sum_background"] = np.float32(180), np.float32(100)
+    run.maximisation.measure(run.state)
+    assert run.state["noise_floor"] == 1
 
 
 def test_noise_ends_in_one_plain_sentence(small):

@@ -41,6 +41,10 @@ def test_unknown_names_are_refused():
         from_preset("default", clases=3)
 
 
+def test_the_fsc_of_the_halves_tells_nothing_up_to_their_common_start():
+    assert (Config().start_shell, Config().silent_shell) == (6, 9)
+
+
 def test_large_boxes_are_read_at_the_size_needed():
     config = Config(box=256, voxel_size_angstrom=1.25, count=1000)
     assert (config.radius, config.map_box) == (31, 64)

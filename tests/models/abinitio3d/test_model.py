@@ -72,6 +72,15 @@ def test_is_made_from_the_records_description():
         AbInitio3D.from_data(info, "tiny")
 
 
+def test_fewer_particles_than_classes_need_are_refused_in_one_line():
+    info = types.SimpleNamespace(kind="particles", box=48, voxel_size_angstrom=4.0, count=59, path="p")
+    with pytest.raises(
+        ZooError, match="p: 59 particles for classes=3: expected at least 20 for each"
+    ) as caught:
+        AbInitio3D.from_data(info, "tiny", classes=3)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_saved_model_opens_with_its_state(small, tmp_path):
     model = AbInitio3D(**dataclasses.replace(small.config, count=100).values())
     model.state["maps"] = np.random.default_rng(0).normal(size=model.state["maps"].shape).astype("f4")

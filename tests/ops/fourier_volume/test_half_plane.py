@@ -39,6 +39,13 @@ def test_white_noise_has_its_variance_inside_and_in_the_corners():
     np.testing.assert_allclose(means[2:], 2.25, rtol=0.1)
 
 
+def test_background_is_the_variance_beyond_the_circle():
+    images = np.random.default_rng(0).normal(size=(40, 32, 32)) * 1.5 + 3
+    plane = HalfPlane(32, 9)
+    images[:, 6:27, 6:27] += 100
+    assert plane.background(images).mean() == pytest.approx(2.25, rel=0.05)
+
+
 def test_ctf_of_each_image_has_its_own_pixel_size():
     plane = HalfPlane(24, 9)
     row = np.array([15000.0, 14000.0, 30.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0])
