@@ -1,9 +1,12 @@
 """What a person may set, and what is refused in one line."""
 
+import math
+
 import pytest
 
 from zoo.errors import ZooError
 from zoo.models.abinitio3d.config import PRESETS, Config, from_preset
+from zoo.models.abinitio3d.state import state_shapes
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -43,6 +46,21 @@ def test_unknown_names_are_refused():
 
 def test_the_fsc_of_the_halves_tells_nothing_up_to_their_common_start():
     assert (Config().start_shell, Config().silent_shell) == (6, 9)
+
+
+def test_memory_hardly_grows_with_the_particles():
+    """300,000 particles of 64 px: tables of less than 40 MB, and all else as for one particle."""
+
+    def megabytes(count):
+        shapes = state_shapes(Config(box=64, count=count))
+        table = {name.startswith("table_"): 0.0 for name in shapes}
+        for name, (shape, _) in shapes.items():
+            table[name.startswith("table_")] += 4e-6 * math.prod(shape)
+        return table[True], table[False]
+
+    tables, others = megabytes(300_000)
+    assert tables < 40
+    assert others == megabytes(1000)[1] < 250
 
 
 def test_large_boxes_are_read_at_the_size_needed():
