@@ -7,6 +7,7 @@ import pytest
 
 from zoo.errors import ZooError
 from zoo.metrics.clustering import clustering_scores
+from zoo.models.abinitio3d import expectation
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.expectation import Candidates, Observed
@@ -117,6 +118,20 @@ def test_sums_of_parts_are_the_sums_of_the_whole(small, found, phase):
     for name, value in whole.get("rows", {}).items():
         joined = np.concatenate([part["rows"][name] for part in parts])
         np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_candidates_ruled_out_at_a_coarse_band_would_not_have_won(small, found, monkeypatch):
+    run, rows, seen = state_of(small, found, Phase.POLISH), np.arange(200), []
+    run.state["band"] = np.int32(15)
+    for least in (1e9, expectation._HOPELESS):
+        monkeypatch.setattr(expectation, "_HOPELESS", least)
+        seen.append(run.e_step(batch_of(small, rows), run.prepare()))
+    every, few = seen
+    np.testing.assert_array_equal(few["rows"]["table_class"][:, 0], every["rows"]["table_class"][:, 0])
+    gain = "table_log_likelihood"
+    np.testing.assert_allclose(few["rows"][gain], every["rows"][gain], rtol=1e-4)
+    # what a dropped class loses is known from the coarse band: at least that much
+    assert (few["sum_cross"] > 0).any() and (few["sum_cross"] <= 1.001 * every["sum_cross"] + 1).all()
 
 
 def test_padding_counts_for_nothing(small, found):
