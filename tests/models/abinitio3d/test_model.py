@@ -50,6 +50,25 @@ def test_weights_hold_all_that_a_run_remembers(small):
         np.testing.assert_array_equal(second.state[name], value, err_msg=name)
 
 
+def test_labels_and_poses_of_the_records_are_not_read(small):
+    """The same bits with any labels and poses beside the images: what is found is found without them."""
+    rows, rng = np.arange(40), np.random.default_rng(0)
+    model = AbInitio3D(**small.config.values())
+    model.state["phase"], model.state["update"] = np.int32(1), np.int32(1)
+    model.state["small_maps"] = rng.normal(size=model.state["small_maps"].shape).astype("f4")
+    batch = {"image": small.images[rows], "ctf": small.ctf[rows], "pixel_size_angstrom": 10.0, "index": rows}
+    told = {
+        "label": rng.integers(0, 2, 40),
+        "euler_deg": rng.uniform(-180, 180, (40, 3)),
+        "shift_angstrom": rng.normal(size=(40, 2)),
+    }
+    prepared = model.prepare()
+    plain, other = model.e_step(batch, prepared), model.e_step({**batch, **told}, prepared)
+    assert plain["sum_small"].any()
+    for name, value in plain.items():
+        np.testing.assert_array_equal(other[name], value, err_msg=name)
+
+
 def test_weights_are_the_states_and_none_is_trained(small):
     model = AbInitio3D(**small.config.values())
     shapes = state_shapes(small.config)
