@@ -83,7 +83,7 @@ class AbInitio3DConfig(zoo_config.Config):
     survey_draws: int = setting(6, "poses refined for each image and class", least=1, most=1000)
     refine_steps: int = setting(3, "of Gauss and Newton for each of them", least=1, most=100)
     final_rounds: int = setting(12, "passes of the halves apart, at most", least=1, most=100)
-    same_class: float = setting(0.05, "loss of evidence below which two maps are one", least=0, below=1)
+    same_class: float = setting(0.03, "loss of evidence below which two maps are one", least=0, below=1)
 
     def check(self):
         for wrong, message in self._problems():
