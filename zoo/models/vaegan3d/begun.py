@@ -122,7 +122,7 @@ class BegunByReconstruction(EncodesByLikelihood):
             columns=columns,
             classes=classes,
             mirrored=True,
-            fsc_words=f"FSC of half sets refined apart from a start of {told[0]:.0f} Å",
+            fsc_kind=f"independent half sets, refined apart from a start of {told[0]:.0f} Å",
             lines=[
                 f"{len(maps)} states were found: {found}",
                 *_encoder_lines(amortised, classes, label, table["learned"] == 0),
