@@ -55,6 +55,7 @@ def test_no_module_of_the_core_imports_tensorflow(repository):
 
 
 @needs_jax
+@pytest.mark.slow
 def test_weights_saved_on_one_backend_load_on_the_other(repository, tmp_path):
     script = """
 import sys, numpy as np, keras

@@ -114,7 +114,7 @@ def test_encode_clusters_on_request(infer, small_run, tmp_path, monkeypatch):
     code, out, _ = infer(
         "encode", small_run, "--out", tmp_path / "z.npz", "--cluster", "--star", tmp_path / "z.star"
     )
-    assert code == 0 and "60 particles, 3 latent coordinates each" in out
+    assert code == 0 and "60 particles, 3 coordinates each, by the encoder" in out
     particles = starfile.read(tmp_path / "z.star")["particles"]
     assert np.bincount(particles["zooCluster"]).tolist() == [30, 30]
     assert np.bincount(np.load(tmp_path / "z.npz")["cluster"]).tolist() == [30, 30]

@@ -59,7 +59,9 @@ def test_six_and_kill_and_six_are_twelve(tmp_path, train_command, newest_state, 
     assert losses((run / "metrics.csv").read_text()) == losses(metrics)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_signal_saves_and_leaves(tmp_path, train_command, newest_state, twelve, number, code):
     run = tmp_path / "run"
     process = train_command("--steps", 12, "--out", run, "--checkpoint-every", 1000, "--log-every", 1,
@@ -92,6 +94,7 @@ def test_samples_do_not_change_what_is_learned(tmp_path, train_in_process, newes
     assert len(list(run.samples.glob("*.png"))) == 6 * 3
 
 
+@pytest.mark.slow
 def test_jax_resumes_exactly_and_keeps_to_jax(tmp_path, train_command, newest_state):
     pytest.importorskip("jax")
     jax = {"KERAS_BACKEND": "jax"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoo.data.kinds import kind_of
 from zoo.data.records.batches import sequential_batches
 from zoo.models.capabilities import Encodes, MakesMaps
 
@@ -55,7 +56,7 @@ class Judge:
             return {}
         found = KMeans(len(self.labels), n_init=4, random_state=0).fit_predict(latents)
         figures = {"nmi": clustering_scores(labels, found)["nmi"]}
-        compares = self.info.kind == "particles" and not self.model.compares_at_end
+        compares = kind_of(self.info).schema.ndim == 2 and not self.model.compares_at_end
         if may_align and compares and self._can_afford(last):
             started = time.perf_counter()
             maps = self._class_maps(latents, labels)

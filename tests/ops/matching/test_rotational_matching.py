@@ -191,6 +191,7 @@ def test_settings_that_cannot_work_are_refused(change, message):
         MatchSettings(**{"box": N, **change})
 
 
+@pytest.mark.slow
 def test_pass_on_jax(repository):
     """The same test on the other backend, in a process of its own."""
     import importlib.util

@@ -13,7 +13,7 @@ from zoo.analysis.markers import CLUSTERS
 from zoo.analysis.reconstruction.halves import Halves, choose_halves
 from zoo.analysis.reconstruction.images import Grey
 from zoo.data.info import INFO_NAME, DatasetInfo
-from zoo.data.kinds import require_kind
+from zoo.data.kinds import kind_of, require_kind
 from zoo.data.packing.ctf_check import settle_ctf
 from zoo.data.packing.pack_particles import require_pixel_size
 from zoo.data.particles import read_particles
@@ -115,7 +115,7 @@ def open_place(
             raise ZooError(f"{path}: is the particle file itself; --source is for runs, clusters and records")
         whole = read_particles(path, stacks=stacks)
         rows, uid = whole.source_row, whole.uid
-    if whole.kind != "particles":
+    if kind_of(whole).schema.ndim != 2:
         raise ZooError(f"{path}: holds {whole.kind}, expected 2D particle images")
     table = whole.select(np.searchsorted(whole.source_row, rows))
     require_pixel_size(table)

@@ -6,7 +6,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,8 @@ class CubeFrames:
     @classmethod
     def from_pose(cls, euler_deg: np.ndarray, origin_voxel: np.ndarray) -> CubeFrames:
         """The frames that `pose` gives as RELION's angles (n, 3) and origins (n, 3) xyz."""
+        from scipy.spatial.transform import Rotation  # takes long, and a refused command does without it
+
         turns = Rotation.from_euler("ZYZ", euler_deg, degrees=True)  # A^T, which is R
         return cls(turns.as_matrix(), -np.asarray(origin_voxel, np.float64))
 
@@ -47,6 +48,8 @@ class CubeFrames:
         RELION's convention: cube(u) = map(A'^T (u + o')) and box(r) = map(A^T (r + o)) with u = R (r - c), so
         A = R^T A' and o = R^T o' - c. Angles (n, 3) in degrees, origins (n, 3) in voxels, xyz.
         """
+        from scipy.spatial.transform import Rotation
+
         inside = Rotation.from_euler("ZYZ", euler_deg, degrees=True).as_matrix()  # A'^T
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # at tilt 0 and 180 one angle is free: scipy takes 0
