@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from zoo.data.images import ImageReader
-from zoo.data.mrc import read_volume
+from zoo.data.formats.images import ImageReader
+from zoo.data.formats.mrc import read_volume
 from zoo.data.particles import read_particles
 from zoo.metrics.alignment import align_maps, mirror
 from zoo.metrics.clustering import clustering_scores

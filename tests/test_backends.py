@@ -35,6 +35,7 @@ def on_jax(arguments, repository):
 
 
 @needs_jax
+@pytest.mark.slow
 def test_ops_and_layers_pass_on_jax(repository):
     result = on_jax(["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *REPRESENTATIVES], repository)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]

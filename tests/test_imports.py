@@ -134,3 +134,28 @@ def test_import_zoo_loads_nothing_heavy():
     script = f"import sys, zoo; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def imported_names(path: Path) -> list[tuple[str, str]]:
+    """(module, name) of every import from ``zoo`` in a file; the name is "" where a module is imported."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "zoo":
+            found += [(node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names if alias.name.split(".")[0] == "zoo"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_benchmark_imports_what_is_there(path):
+    """They are run by hand: nothing else tells when a module that they need has moved."""
+    for module, name in imported_names(path):
+        place = REPOSITORY.joinpath(*module.split("."))
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        assert file.is_file(), f"there is no {module}"
+        submodule = place / f"{name}.py", place / name / "__init__.py"
+        if name and not any(each.is_file() for each in submodule):
+            assert name in file.read_text(encoding="utf-8"), f"{module} has no {name}"

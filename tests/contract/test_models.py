@@ -25,22 +25,20 @@ INERT = {"vaegan3d": {"score/bias"}}
 LAID_OUT = ("gabor/", "grid", "log_amplitude", "table_frame", "told_shells")
 WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
 ENTRIES = [get_entry(name) for name in zoo.list_models()]
-# One step of a preset is traced for half a minute: all but the default and the paper's are long tests.
+# One step of a preset is traced for half a minute: all but the default are long tests.
 QUICK = [
     pytest.param(
         entry,
         preset,
         id=f"{entry.name}-{preset}",
-        marks=[] if preset in (entry.default_preset, "paper") else [pytest.mark.slow],
+        marks=[] if preset == entry.default_preset else [pytest.mark.slow],
     )
     for entry in ENTRIES
     for preset in entry.presets
 ]
-# Two trainings of a minute each: quick for the ways to learn that the toy of tests/training does not show.
+# Two trainings of a minute each: quick for the way to learn that the toy of tests/training does not show.
 RESUMED = [
-    pytest.param(
-        entry, id=entry.name, marks=[] if entry.name in ("faml", "abinitio3d") else [pytest.mark.slow]
-    )
+    pytest.param(entry, id=entry.name, marks=[] if entry.name == "abinitio3d" else [pytest.mark.slow])
     for entry in ENTRIES
 ]
 # fa is faml with another rule of assignment.

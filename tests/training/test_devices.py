@@ -60,6 +60,7 @@ def assert_same_learning(run, newest_state, one_device, steps=5):
         np.testing.assert_allclose(read_metrics(run)[column], metrics[column], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_mirrored_over_two_devices_equals_one(tmp_path, toy, toy_records, newest_state, one_device):
     run = tmp_path / "run"
     toy = Path(__file__).with_name("toy_model.py")

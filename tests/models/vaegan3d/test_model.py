@@ -110,6 +110,7 @@ def test_saved_model_keeps_weights_and_optimizer_slots(small, particle_batch, tm
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_compile_and_fit_as_in_a_notebook(small, particle_batch):
     model = create_model("vaegan3d", preset="uniform_camera", **small)
     model.compile()

@@ -49,5 +49,6 @@ AUTOENCODER3D = add(
         verbs=("encode", "density"),
         summary="cubes of a tomogram → a few numbers each, and back: what is alike lies together",
         paper="Zeng, Leung, Zeev-Ben-Mordehai, Xu (2018): a convolutional autoencoder approach",
+        status="trains, not measured on tomograms",
     )
 )
