@@ -278,12 +278,14 @@ def test_volumes_do_not_stay_in_memory(tmp_path, measured_python, monkeypatch):
     [
         ({"overrides": {"classes": "10"}}, "holds 9 subtomograms, too few for classes=10"),
         ({"steps": 5}, "trained by whole epochs; give --epochs"),
-        ({"start_from": "run"}, "faml starts from maps; give --set references"),
+        ({"start_from": "RUN"}, "faml starts from maps; give --set references"),
+        ({"start_from": "nowhere"}, "nowhere: there is no such folder"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
         ({"model": "vaegan3d", "overrides": {}, "epochs": None}, "vaegan3d is trained on 2D particle images"),
     ],
 )
-def test_bad_options_are_refused_and_leave_nothing(records, tmp_path, changes, words):
+def test_bad_options_are_refused_and_leave_nothing(run, records, tmp_path, changes, words):
+    changes = {name: run.path if value == "RUN" else value for name, value in changes.items()}
     with pytest.raises(ZooError, match=words):
         train(options(records, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,8 @@ def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
     """One step of all players of ``model``; returns what they log (means over the replica's batch).
 
     Works in a single-device or a replica context. Optimizers sum gradients over replicas, so each
-    replica's mean loss is divided by their number; the sum is then the gradient of the global mean.
+    replica's mean loss is divided by their number (unless the model's ``losses_are_shares`` already); the
+    sum is then the gradient of the global mean.
     """
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
@@ -31,10 +32,11 @@ def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
             for variable in variables:
                 tape.watch(variable.value)
             loss, terms = model.player_loss(player, batch, draws, input_gradient, step)
-            scaled = tf.cast(loss, tf.float32) / replicas
+            scaled = tf.cast(loss, tf.float32) / (1 if model.losses_are_shares else replicas)
         gradients = tape.gradient(scaled, [v.value for v in variables], unconnected_gradients="zero")
         model.player_optimizers[player].apply(gradients, variables)
-        logs.update(terms)
+        # What is logged is averaged over replicas afterwards.
+        logs.update({name: x * replicas if model.losses_are_shares else x for name, x in terms.items()})
     model.update_averages()
     model.step_counter.assign(step + 1)
     return logs

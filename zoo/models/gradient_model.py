@@ -21,6 +21,7 @@ class GradientModel(ZooModel):
 
     learns = "players"
     players: tuple[str, ...] = ()
+    losses_are_shares: bool = False  # a replica's loss is its part of the sum over replicas, not its own mean
 
     def __init__(self, name: str | None = None, seed: int = 0):
         super().__init__(name=name, seed=seed)

@@ -75,6 +75,7 @@ class Supervision:
 
     learns = "players"
     players = ("model",)
+    losses_are_shares = True  # Keras divides the losses of a compiled model by the number of replicas
 
     def __init__(
         self,

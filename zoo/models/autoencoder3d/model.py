@@ -55,10 +55,11 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training or not self.sparsity:
             return loss
-        norm = ops.sum(ops.abs(self.encoder(x["volume"])), axis=-1)
-        if sample_weight is not None:
-            norm = norm * ops.reshape(sample_weight, (-1,))
-        return loss + self.sparsity * ops.mean(norm)
+        code = self.encoder(x["volume"])
+        weight = None if sample_weight is None else ops.reshape(sample_weight, (-1,))
+        # A loss of Keras, as the other: it is divided by the number of replicas alike.
+        norm = keras.losses.MeanAbsoluteError()(ops.zeros_like(code), code, sample_weight=weight)
+        return loss + self.sparsity * self.latent_dim * norm
 
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """``z_mean`` (b, d), the codes; ``z_logvar`` is 0, they have no spread."""
