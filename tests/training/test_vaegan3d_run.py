@@ -91,7 +91,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("preset", list(SMALL))
+# The default, whose weights are less still under Adam, is compared by its mean gradients in
+# tests/contract/test_engines.py.
+@pytest.mark.parametrize("preset", [preset for preset in SMALL if preset != "default"])
 def test_two_mirrored_devices_equal_one(tmp_path, records, preset):
     words = [*WORDS[:-1], "one", "--data", records, "--preset", preset, *SMALL[preset], "--steps", 3]
     # Adam divides a gradient by its own size: where it is zero but for rounding, the weight moves by a share
