@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from zoo.data.formats.tomogram_blocks import TomogramBlocks
+from zoo.data.packing.worker_pool import available_cpus
 from zoo.errors import ZooError
 from zoo.picking.blocks import Block, plan_blocks
 from zoo.picking.peaks import best_apart, local_maxima
@@ -69,7 +69,7 @@ def pick_particles(
         masked += 0 if chosen is None else int(chosen.sum())
         at = sample.places(block.core)
         grey = volume[block.inside][at].copy()  # before the filter overwrites it
-        response = difference_of_gaussians(volume, settings.widths_voxel, _workers())
+        response = difference_of_gaussians(volume, settings.widths_voxel, available_cpus())
         sample.add(response[block.inside][at], grey, None if chosen is None else chosen[at])
         if len(plan) == 1:  # the sign is known now, and one kind of peaks is enough
             signs = (settings.contrast or _sign(sample, settings).sign,)
@@ -163,8 +163,3 @@ def _allowed(places, shape, edge, chosen, block) -> np.ndarray:
     if chosen is not None:
         keep &= chosen[tuple((places - [each.start for each in block.core]).T)]
     return keep
-
-
-def _workers() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from zoo.errors import ZooError
 from zoo.simulate.classes import (
-    ClassMaps,
     StructureSource,
     check_box,
     classes_from_maps,
@@ -19,19 +18,6 @@ from zoo.simulate.classes import (
 
 STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 _WORDS = {1: "bright", -1: "dark"}
-
-
-def map_set(
-    paths: Sequence[str | os.PathLike],
-    box: int,
-    voxel_size_angstrom: float,
-    resolution_angstrom: float | None = None,
-    sign: int = 0,
-    notes: Callable[[str], None] = lambda text: None,
-) -> ClassMaps:
-    """The densities of all files in an array; arguments and errors as of `each_map`, names by `map_names`."""
-    maps = list(each_map(paths, box, voxel_size_angstrom, resolution_angstrom, sign, notes))
-    return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(map_names(paths)))
 
 
 def map_names(paths: Sequence[str | os.PathLike]) -> list[str]:

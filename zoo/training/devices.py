@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from zoo import slurm
+from zoo.data.packing.worker_pool import available_cpus
 from zoo.data.records import batches, numbered, split
 from zoo.errors import ZooError
 from zoo.training.settings import check_strategy
@@ -144,7 +145,7 @@ def _describe_tensorflow(tf) -> str:
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"GPU {name}"
-    return f"CPU ({_cores()} cores)"
+    return f"CPU ({available_cpus()} cores)"
 
 
 def _describe_jax() -> str:
@@ -153,11 +154,8 @@ def _describe_jax() -> str:
     import jax
 
     device = jax.devices()[0]
-    return f"CPU ({_cores()} cores, JAX)" if device.platform == "cpu" else f"{device.device_kind} (JAX)"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_cpu = device.platform == "cpu"
+    return f"CPU ({available_cpus()} cores, JAX)" if on_cpu else f"{device.device_kind} (JAX)"
 
 
 def batches_for(

@@ -89,20 +89,17 @@ def open_place(
     kind, path = kind_of_place(place), Path(place)
     grey, lines, one_model, run_box = Grey(contrast or 1), [], False, 0
     group_of: Particles | None = None
-    if kind == "run":
+    if kind in ("run", "records"):
+        info = DatasetInfo.load(path) if kind == "records" else info
         require_kind(info, "particles")
         whole = reopen_source(info, source, stacks)
         packed = info.load_table()
-        rows, uid = np.sort(packed["source_row"]), packed["uid"][np.argsort(packed["source_row"])]
-        run_box = info.box
-        if poses is None and (path / RUN_POSES).is_file():
-            poses, one_model = path / RUN_POSES, True
-    elif kind == "records":
-        info = DatasetInfo.load(path)
-        require_kind(info, "particles")
-        whole = reopen_source(info, source, stacks)
-        packed = info.load_table()
-        rows, uid = np.sort(packed["source_row"]), packed["uid"][np.argsort(packed["source_row"])]
+        order = np.argsort(packed["source_row"])
+        rows, uid = packed["source_row"][order], packed["uid"][order]
+        if kind == "run":
+            run_box = info.box
+            if poses is None and (path / RUN_POSES).is_file():
+                poses, one_model = path / RUN_POSES, True
     elif kind == "clusters":
         latents, cluster = load_clusters(path)
         origin = SourceRecord.from_text(str(latents.origin or latents.source))
