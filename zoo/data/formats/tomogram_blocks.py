@@ -6,11 +6,9 @@ import os
 
 import numpy as np
 
-from zoo.data.formats.mapped_volumes import MappedVolumes
+from zoo.data.formats.volume_parts import VolumeParts
 from zoo.data.formats.volumes import volume_file
 from zoo.input_files import existing_file
-
-_ROWS_AT_ONCE = 8192  # a page or two of the file each: those of a whole block at once would fill memory
 
 
 class TomogramBlocks:
@@ -23,15 +21,8 @@ class TomogramBlocks:
         self.path = existing_file(path)
         file = volume_file(self.path)
         self.shape, self.voxel_size_angstrom = file.shape, file.voxel_size_angstrom
-        self._mapped = MappedVolumes()
+        self._parts = VolumeParts()
 
     def read(self, part: tuple[slice, slice, slice]) -> np.ndarray:
         """Voxels of a part (slices along z, y, x with start and stop), float32, a copy."""
-        sections, rows, columns = (each.stop - each.start for each in part)
-        out = np.empty((sections, rows, columns), np.float32)
-        step = max(_ROWS_AT_ONCE // max(rows, 1), 1)
-        for first in range(0, sections, step):
-            last = min(first + step, sections)
-            some = slice(part[0].start + first, part[0].start + last)
-            out[first:last] = self._mapped.part(self.path, (some, part[1], part[2]))
-        return out
+        return self._parts.part(self.path, part)

@@ -12,8 +12,8 @@ import numpy as np
 from zoo.data.formats.cut_in_frame import cut_in_frame, frame_reach, turned_weight
 from zoo.data.formats.em import em_shape
 from zoo.data.formats.fourier_weights import apply_correction, crop_weight, half_of, read_weight, whole_of
-from zoo.data.formats.mapped_volumes import MappedVolumes
 from zoo.data.formats.mrc import read_header, read_volume, require_cubic
+from zoo.data.formats.volume_parts import VolumeParts
 from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
 from zoo.data.wedge import wedge_mask
@@ -58,7 +58,7 @@ class VolumeReader:
         self.box = self._common_box(box)
         # of the whole table: a part of it stores its wedges in the same form
         self.stores_masks = table.stores_masks
-        self._tomograms = MappedVolumes()
+        self._tomograms = VolumeParts()
         if not clip:
             self._check_bounds()
 

@@ -86,5 +86,8 @@ def measure_contrast_of(reader: Reader, max_images: int = 400) -> ContrastMeasur
     """
     count = min(len(reader), max_images)
     indices = np.linspace(0, len(reader) - 1, count).round().astype(np.int64)
-    images = reader.read(indices)
-    return measure_contrast(images.sum(axis=1) if images.ndim == 4 else images)
+    if (
+        reader.table.image_ndim == 3
+    ):  # one at a time: many volumes would fill memory
+        return measure_contrast(np.stack([reader.read([index])[0].sum(axis=0) for index in indices]))
+    return measure_contrast(reader.read(indices))

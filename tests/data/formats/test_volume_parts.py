@@ -7,8 +7,8 @@ import mrcfile
 import numpy as np
 import pytest
 
-from zoo.data.formats.mapped_volumes import _MOST_MAPPED, MappedVolumes
 from zoo.data.formats.mrc import read_volume, write_volume
+from zoo.data.formats.volume_parts import _MOST_OPEN, VolumeParts
 from zoo.errors import ZooError
 
 PART = (slice(2, 7), slice(0, 9), slice(5, 11))
@@ -56,7 +56,7 @@ def test_a_part_is_that_of_the_whole(tmp_path, write, name):
         (tmp_path / "b.em.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
     for path in tmp_path.iterdir():
         expected = read_volume(path)[0]
-        opened = MappedVolumes()
+        opened = VolumeParts()
         found = opened.part(str(path), PART)
         np.testing.assert_array_equal(found, expected[PART])
         assert found.dtype == np.float32 and found.flags.writeable and found.base is None
@@ -68,13 +68,13 @@ def test_a_part_is_that_of_the_whole(tmp_path, write, name):
 
 
 def test_few_are_open_at_once_and_all_can_be_read_again(tmp_path):
-    count = _MOST_MAPPED + 5
+    count = _MOST_OPEN + 5
     for number in range(count):
         write_volume(tmp_path / f"{number}.mrc", np.full((8, 8, 8), number), 4.0)
-    opened = MappedVolumes()
+    opened = VolumeParts()
     for number in [*range(count), 0, 3]:
         assert (opened.part(str(tmp_path / f"{number}.mrc"), (slice(0, 2),) * 3) == number).all()
-        assert len(opened) <= _MOST_MAPPED
+        assert len(opened) <= _MOST_OPEN
 
 
 def test_what_is_cut_short_is_named(tmp_path):
@@ -85,7 +85,7 @@ def test_what_is_cut_short_is_named(tmp_path):
     (tmp_path / "a.em").write_bytes((tmp_path / "a.em").read_bytes()[:700])
     for name in ("a.mrc.gz", "a.em"):
         with pytest.raises(ZooError, match=f"{name}.*cut short"):
-            MappedVolumes().part(str(tmp_path / name), (slice(0, 2),) * 3)
+            VolumeParts().part(str(tmp_path / name), (slice(0, 2),) * 3)
 
 
 def test_no_room_to_unpack_is_one_line(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_no_room_to_unpack_is_one_line(tmp_path, monkeypatch):
     write_volume(tmp_path / "a.mrc.gz", np.ones((8, 8, 8)), 4.0)
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(ZooError, match="a.mrc.gz: cannot be unpacked into .*TMPDIR"):
-        MappedVolumes().part(str(tmp_path / "a.mrc.gz"), (slice(0, 2),) * 3)
+        VolumeParts().part(str(tmp_path / "a.mrc.gz"), (slice(0, 2),) * 3)
 
 
 @pytest.mark.parametrize("ending", ["mrc", "mrc.gz"])
@@ -108,12 +108,12 @@ def test_memory_does_not_grow_with_the_number_of_tomograms(tmp_path, measured_py
         import resource, sys
         from pathlib import Path
         import numpy as np
-        from zoo.data.formats.mapped_volumes import MappedVolumes
+        from zoo.data.formats.volume_parts import VolumeParts
         from zoo.data.formats.mrc import write_volume
         folder, count, ending = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
         for number in range(count):
             write_volume(folder / f"{count}_{number}.{ending}", np.zeros((160, 160, 160), np.float32), 4.0)
-        opened = MappedVolumes()
+        opened = VolumeParts()
         for corner in range(0, 160, 32):
             for number in range(count):
                 path, part = str(folder / f"{count}_{number}.{ending}"), slice(corner, corner + 32)
