@@ -251,6 +251,48 @@ def test_a_class_without_images_takes_half_of_those_of_the_worst(small):
     np.testing.assert_array_equal(run.expectation._parted(state, seen, drawn), drawn.group)
 
 
+@pytest.mark.parametrize(
+    ("attempt", "shares", "settled", "source"),
+    [
+        (1, (0.998, 0.915, 1.0), [2], 2),  # a map that explains all may be trapped, too
+        (2, (0.998, 0.915, 1.0), [0, 2], 0),
+        (3, (0.998, 0.915, 1.0), [0, 2], 2),
+        (2, (0.97, 0.915, 0.98), [2], 2),
+    ],
+)
+def test_every_attempt_starts_trapped_classes_from_another_settled_map(
+    small, monkeypatch, attempt, shares, settled, source
+):
+    config = dataclasses.replace(small.config, classes=3)
+    run = AbInitio(config, initial_state(config))
+    run.state["small_maps"] = run.state["small_maps"] + np.arange(1.0, 4.0)[:, None, None, None].astype("f4")
+    run.state["reseeded"], run.state["best_share"] = np.int32(attempt), np.full(3, -1, np.float32)
+    monkeypatch.setattr(run.maximisation, "shares", lambda state, band: np.array(shares))
+    run._shared()
+    assert run.phase == Phase.RESEED
+    assert np.flatnonzero(run.state["placed"]).tolist() == settled
+    for k in set(range(3)) - set(settled):
+        assert np.abs(run.state["small_maps"][k]).max() == source + 1
+
+
+@pytest.mark.parametrize(
+    ("done", "shares", "least_before", "again"),
+    [
+        (1, (1.0, 0.90, 1.0), 0.915, True),  # no better, but another settled map is left
+        (2, (1.0, 0.90, 1.0), 0.915, False),
+        (2, (1.0, 0.95, 1.0), 0.915, True),
+        (1, (1.0, 0.90, 0.9), 0.915, False),
+        (3, (1.0, 0.95, 1.0), 0.915, False),
+    ],
+)
+def test_attempts_end_when_nothing_new_is_left_to_try(small, done, shares, least_before, again):
+    config = dataclasses.replace(small.config, classes=3, attempts=3)
+    run = AbInitio(config, initial_state(config))
+    run.state["reseeded"], run.state["least_share"] = np.int32(done), np.float32(least_before)
+    run.state["share"] = np.array(shares, np.float32)
+    assert run._worth_reseeding(min(shares)) == again
+
+
 def test_maps_that_explain_all_are_not_split(small):
     config = dataclasses.replace(small.config, classes=3)
     run = AbInitio(config, initial_state(config))

@@ -255,13 +255,19 @@ class AbInitio:
             )
 
     def _worth_reseeding(self, least):
-        """Whether attempts are left, and the last, if there was one, made the worst map better."""
+        """Whether attempts are left, and the last, if there was one, made the worst map better or another
+        settled map is there to start from."""
         done = int(self.state["reseeded"])
         better = least > float(self.state["least_share"]) + _LEAST_GAIN
-        return done < self.config.attempts and (done == 0 or better)
+        another = int((self.state["share"] > self.config.good_share).sum()) > done
+        return done < self.config.attempts and (done == 0 or better or another)
 
     def _shared(self):
-        """The class whose map explains most of its images' signal is settled; the others start from it."""
+        """The class whose map explains most of its images' signal is settled; the others start from it.
+
+        From the second attempt on all good maps are settled, and another one of them each time is what the
+        others start from: poses found against one map may be trapped where those against another are not.
+        """
         state, c = self.state, self.config
         share = self.maximisation.shares(state, c.bands[-1])
         share = np.where(state["placed"] == 0, share, -1)
@@ -273,8 +279,10 @@ class AbInitio:
         placed, best = state["placed"].copy(), state["best_share"]
         left = np.flatnonzero(placed == 0)
         first = len(left) == c.classes
-        k = left[np.argmax(best[left])]
-        settled = [k] if first else [j for j in left if j == k or best[j] > c.good_share]
+        order = left[np.argsort(-best[left], kind="stable")]
+        again = int(state["reseeded"]) - 1 if first else 0  # attempts before this one
+        settled = [j for j in order if j == order[0] or (best[j] > c.good_share and (again or not first))]
+        k = settled[again % len(settled)]
         placed[settled] = 1
         self._say(f"shares {np.round(share, 3).tolist()}, settled {[int(j) + 1 for j in settled]}")
         if placed.all():
