@@ -88,21 +88,15 @@ def reconstruct(
 ) -> None:
     """Reconstruct each class: half maps, filtered and sharpened map, FSC, poses as STAR or .cs."""
     from zoo.analysis.markers import RECONSTRUCTION
-    from zoo.analysis.reconstruction.sources import RUN_POSES, kind_of_place, open_place
     from zoo.files import check_folder, whole_folder
+    from zoo_tools._places import run_of
     from zoo_tools._progress import exit_on_sigterm, image_progress
 
     check_folder(out, RECONSTRUCTION, overwrite)
-    info = aligned = None
-    if kind_of_place(place) == "run":
-        from zoo.serving.places import check_model, open_data_of
-
-        check_model(place)
-        info = open_data_of(place, data)
-        if poses is None and not (place / RUN_POSES).is_file():
-            aligned = _aligner(place, info)
+    info, aligned = run_of(place, data, poses)
     # Not before: they take seconds.
     from zoo.analysis.reconstruction.command import Wishes, report_lines, write_reconstruction
+    from zoo.analysis.reconstruction.sources import open_place
 
     wanted = None if refine is None else (rounds if refine else 0)
     wishes = Wishes(box, wanted, start_resolution, b_factor, mask, seed)
@@ -116,19 +110,3 @@ def reconstruct(
     for line in report_lines(reports, found):
         print(line)
     print(f"wrote {out}: particles.star, maps.cxc, {reports[0].name}/map.mrc, map_half1_unfil.mrc, fsc.csv …")
-
-
-def _aligner(place, info):
-    """What the model's align says of all records, asked for later; None where it has none."""
-    from zoo.serving.open_model import open_model
-
-    model = open_model(place)
-    if "align" not in model.verbs:
-        return None
-
-    def aligned():
-        from zoo.analysis.rows import rows_of
-
-        return rows_of(model, "align", info, 16)
-
-    return aligned

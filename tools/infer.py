@@ -10,6 +10,7 @@ import typer
 from zoo_tools import map_verbs
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
+from zoo_tools._variability import variability
 
 app = make_app("Encode particles with a trained run, cluster them, write maps, select particles; judge maps.")
 
@@ -343,6 +344,7 @@ def _open_if_there(info, source, stacks):
 app.command()(map_verbs.fit)
 app.command()(map_verbs.symmetry)
 app.command()(reconstruct)
+app.command()(variability)
 
 
 def _note(text: str) -> None:

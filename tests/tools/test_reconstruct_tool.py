@@ -66,3 +66,9 @@ def test_a_run_takes_the_poses_of_its_source(reconstruct, small_run, tmp_path):
     )
     assert code == 0, error
     assert "refining" not in printed and (tmp_path / "out" / "map" / "map.mrc").is_file()
+
+
+def test_variability_needs_particles_and_leaves_nothing(call, packed, tmp_path):
+    code, _, error = call(app, "zoo-infer", "variability", packed, "--out", tmp_path / "out")
+    assert code == 2 and "60 particles, expected at least 100" in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -87,7 +87,7 @@ def noise_images(star, tmp_path):
 def test_what_one_model_made_of_noise_is_forgotten(star, tmp_path, poses_of):
     """Noise refined against one map of all images correlates between halves; refined apart it does not."""
     images = noise_images(star, tmp_path)
-    poses, groups = poses_of(images.table), module._Groups(images)
+    poses, groups = poses_of(images.table), module.NoiseGroups(images)
     noise, still = groups.power(), Refinement(largest_shift_px=8.0)
 
     def silent(*_):

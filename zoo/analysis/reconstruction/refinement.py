@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from zoo.analysis.reconstruction.drift import Drift, measure_drift, turned_poses
 from zoo.analysis.reconstruction.images import ParticleImages
+from zoo.analysis.reconstruction.noise_groups import NoiseGroups
 from zoo.analysis.reconstruction.volume import Poses, Volume, band_of, filled_shells
 from zoo.metrics.fsc import resolution_at
 from zoo.ops.fourier_volume import FourierGrid, generator, refine_poses, resized
@@ -92,7 +93,7 @@ def reconstruct(
     stops where the resolution no longer grows, and the best round is kept. ``tell(done, total, words)`` hears
     of every batch.
     """
-    groups = _Groups(images)
+    groups = NoiseGroups(images)
     noise = groups.power()
     poses = poses.copy()
     volume, _ = _pass(images, groups, noise, poses, None, settings, tell, "reconstructing")
@@ -145,7 +146,7 @@ def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) ->
     weights = np.ones((2, images.plane.radius + 1))
     weights[:, : shared + 1] = 0
     references = _references(found.volume, found.fsc, band)
-    groups = _Groups(images)
+    groups = NoiseGroups(images)
     values, ctf = groups.whitened(batch, found.noise)
     rows = batch.rows
     own = found.poses.half[rows]
@@ -170,38 +171,6 @@ def chance_level(images: ParticleImages, found: Reconstructed, seed: int = 0) ->
     gain = losses[1] - losses[0]
     spread = gain.std(ddof=1) if len(gain) > 1 else 0.0
     return float(gain.mean() / (spread / np.sqrt(len(gain)))) if spread > 0 else 0.0
-
-
-class _Groups:
-    """Optics groups of images: the noise of each is its own."""
-
-    def __init__(self, images: ParticleImages):
-        self.images = images
-        self.numbers, self.of = np.unique(images.table.optics_group, return_inverse=True)
-        self.of = self.of.reshape(-1)
-
-    def power(self) -> np.ndarray:
-        """Mean power of some images by group and shell: noise, while nothing is known of the signal."""
-        batch = self.images.sample()
-        power = self.images.plane.shell_means(np.abs(batch.values) ** 2)
-        return self._means(power, self.of[batch.rows])
-
-    def residual_means(self, residual: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Noise from residual power summed over the points of each shell ``(b, shells)``."""
-        return self._means(residual / self.images.plane.per_shell, self.of[rows])
-
-    def _means(self, power, group):
-        found = np.empty((len(self.numbers), power.shape[1]))
-        everyone = power.mean(0)
-        for number in range(len(found)):
-            mine = power[group == number]
-            found[number] = mine.mean(0) if len(mine) else everyone
-        return np.maximum(found, 1e-6 * found.max(initial=1e-30))
-
-    def whitened(self, batch, noise):
-        """Coefficients and CTFs over the noise's standard deviation: then all count alike."""
-        scale = (1 / np.sqrt(noise))[self.of[batch.rows]][:, self.images.plane.shell].astype(np.float32)
-        return batch.values * scale, batch.ctf * scale
 
 
 @dataclass
