@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -112,7 +113,7 @@ def write_variability(
         f"{count:,} particles, {wishes.components} components up to {edge / band:.1f} Å, "
         f"{varied.rounds} rounds; half sets: {found.halves.words}"
     ]
-    content = {
+    content: dict[str, Any] = {
         "place": found.place,
         "source": found.table.known_source().path,
         "box": box,
@@ -184,13 +185,15 @@ def _reconstructed(found, images, weights, voxel):
 
 def _series(
     found, images, varied: Varied, component: int, frames: int, voxel: float, folder: Path
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Maps along a component: triangles of weight about evenly spaced places, each overlapping the next."""
     folder.mkdir()
     z = varied.z[:, component]
-    places = np.linspace(*np.percentile(z, _ENDS), frames)
+    low, high = np.percentile(z, _ENDS)
+    places = np.linspace(float(low), float(high), frames)
     step = places[1] - places[0]
-    told, volumes = [], []
+    told: list[dict[str, Any]] = []
+    volumes = []
     for number, place in enumerate(places):
         weights = np.clip(1 - np.abs(z - place) / step, 0, None)
         if number == 0:
