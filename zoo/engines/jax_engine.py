@@ -65,17 +65,18 @@ def train_step(model, variables: list, values: list, batch: dict) -> tuple[list,
     with scope():
         draws = {**draws, **jax.lax.stop_gradient(model.prepare(batch, draws, step))}
     logs: dict = {}
-    for player in model.players:
+    for position, player in enumerate(model.players):
         moved = model.player_variables(player)
         where = [place[id(variable)] for variable in moved]
 
-        def loss_of(trained, where=where, player=player):
+        def loss_of(trained, where=where, player=player, position=position):
             mapping = list(values)
             for i, value in zip(where, trained, strict=True):
                 mapping[i] = value
             with keras.StatelessScope(state_mapping=list(zip(variables, mapping, strict=True))) as stateless:
                 gradient = input_gradient_in(stateless, variables)
-                loss, terms = model.player_loss(player, batch, draws, gradient, step)
+                mine = model.draws_for(position, draws)
+                loss, terms = model.player_loss(player, batch, mine, gradient, step)
             side = {}
             for i, variable in enumerate(variables):
                 new = stateless.get_current_value(variable)

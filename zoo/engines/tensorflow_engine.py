@@ -26,12 +26,13 @@ def train_step(model, batch: dict) -> dict[str, tf.Tensor]:
     }
     draws = {**draws, **shared}
     logs: dict[str, tf.Tensor] = {}
-    for player in model.players:
+    for position, player in enumerate(model.players):
         variables = model.player_variables(player)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in variables:
                 tape.watch(variable.value)
-            loss, terms = model.player_loss(player, batch, draws, input_gradient, step)
+            mine = model.draws_for(position, draws)
+            loss, terms = model.player_loss(player, batch, mine, input_gradient, step)
             scaled = tf.cast(loss, tf.float32) / (1 if model.losses_are_shares else replicas)
         gradients = tape.gradient(scaled, [v.value for v in variables], unconnected_gradients="zero")
         model.player_optimizers[player].apply(gradients, variables)

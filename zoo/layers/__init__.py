@@ -14,6 +14,7 @@ from zoo.layers.film_mapping import FiLMMapping
 from zoo.layers.fourier_slice import FourierSlice, ImageAssembly, VolumeAssembly
 from zoo.layers.gabor import GaborBank
 from zoo.layers.invariant_pooling import InvariantGlobalPooling2D, InvariantGlobalPooling3D
+from zoo.layers.minibatch_discrimination import MinibatchDiscrimination
 from zoo.layers.polar_warp import PolarWarp
 from zoo.layers.polyphase import AdaptivePolyphase2D, AdaptivePolyphase3D
 from zoo.layers.reparameterisation import GaussianReparameterisation
@@ -38,6 +39,7 @@ __all__ = [
     "ImageAssembly",
     "InvariantGlobalPooling2D",
     "InvariantGlobalPooling3D",
+    "MinibatchDiscrimination",
     "PolarWarp",
     "Rotation6D",
     "ScalableNoise",

@@ -129,6 +129,16 @@ class Scores(Capability):
         raise TypeError(f"{type(self).__name__} has no score")
 
 
+class Compares(Capability):
+    """Records → features in which what is alike lies near (L2)."""
+
+    verb = "features"
+
+    def features(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """``features`` (b, k)."""
+        raise TypeError(f"{type(self).__name__} has no features")
+
+
 CAPABILITIES: tuple[type[Capability], ...] = (
     Encodes,
     MakesMaps,
@@ -139,6 +149,7 @@ CAPABILITIES: tuple[type[Capability], ...] = (
     Generates,
     Translates,
     Scores,
+    Compares,
 )
 
 

@@ -47,6 +47,13 @@ class GradientModel(ZooModel):
         """Tensors that several players share, computed once a step without gradients."""
         return {}
 
+    def draws_for(self, position: int, draws: dict) -> dict:
+        """What the player at ``position`` of ``players`` sees of the draws and of what `prepare` gave.
+
+        All of it by default; a player that is updated several times in a step may see others each time.
+        """
+        return draws
+
     def update_averages(self) -> None:
         """Move the averaged weights towards the trained ones, at the end of a step."""
 

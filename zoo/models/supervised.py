@@ -112,6 +112,10 @@ class Supervision:
         """Nothing is shared."""
         return {}
 
+    def draws_for(self, position: int, draws: dict) -> dict:
+        """There is one player."""
+        return draws
+
     def update_averages(self) -> None:
         """No averages."""
 

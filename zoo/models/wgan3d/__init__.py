@@ -1,0 +1,1 @@
+"""`wgan3d`: known complexes → any number of complexes that could be (pseudo-complexes)."""
