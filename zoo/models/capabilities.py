@@ -157,3 +157,9 @@ def verbs_of(model: Any) -> list[str]:
     """The verbs of all capabilities that ``model``, an object or a class, has."""
     cls = model if isinstance(model, type) else type(model)
     return [capability.verb for capability in CAPABILITIES if issubclass(cls, capability)]
+
+
+def latent_dim_of(model: Any) -> int:
+    """Coordinates of the latent space of a model that reads or makes them; 0 for any other."""
+    has_latents = isinstance(model, Encodes | MakesMaps | Generates)
+    return int(getattr(model, "latent_dim", 0)) if has_latents else 0

@@ -12,7 +12,7 @@ import keras
 
 from zoo.errors import ZooError
 from zoo.files import whole_folder
-from zoo.models.capabilities import Encodes, verbs_of
+from zoo.models.capabilities import latent_dim_of, verbs_of
 from zoo.serving.checksums import crc32_of_files
 from zoo.serving.places import METADATA, export_target
 from zoo.serving.seeded import seeded
@@ -88,7 +88,7 @@ def _write_metadata(model, endpoints: dict, folder: Path, trained_on: dict) -> N
     metadata = {
         "model": type(model).__name__,
         "config": keras.saving.serialize_keras_object(model)["config"],
-        "latent_dim": int(model.latent_dim) if isinstance(model, Encodes) else 0,
+        "latent_dim": latent_dim_of(model),
         "verbs": verbs_of(model),
         "trained_on": trained_on,
         "box": int(model.box),

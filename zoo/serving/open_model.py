@@ -7,7 +7,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.models.base import EpochModel, ZooModel
-from zoo.models.capabilities import Aligns, Encodes, verbs_of
+from zoo.models.capabilities import Aligns, latent_dim_of, verbs_of
 from zoo.serving.places import check_model, finished_run, open_data_of, refuse_verbs, saved_model_folder
 
 __all__ = ["RunModel", "open_data_of", "open_model", "saved_model_folder"]
@@ -53,7 +53,7 @@ class RunModel:
         self.name = model.name
         self.box = int(model.box)
         self.voxel_size_angstrom = float(model.voxel_size_angstrom)
-        self.latent_dim = int(model.latent_dim) if isinstance(model, Encodes) else 0
+        self.latent_dim = latent_dim_of(model)
         self.verbs = verbs_of(model)
         self._compiled: dict[tuple[str, ...], Callable] = {}
 

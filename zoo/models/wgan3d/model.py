@@ -94,7 +94,7 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
 
     def player_loss(self, player: str, batch: dict, draws: dict, input_gradient, step) -> tuple:
         """Critic: −(E[D(x)] − E[D(G(z))]) and the penalty, one norm a map; generator: −E[D(G(z))]."""
-        fake = self.generator(draws["z"], training=True)
+        fake = ops.cast(self.generator(draws["z"], training=True), "float32")
         if player == "generator":
             loss = -ops.mean(self._score(fake))
             return loss, {"generator": loss}
