@@ -147,9 +147,7 @@ def imported_names(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
 def test_a_benchmark_imports_what_is_there(path):
     """They are run by hand: nothing else tells when a module that they need has moved."""
     for module, name in imported_names(path):

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from zoo_tools import map_verbs
+from zoo_tools import generate_verbs, map_verbs
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 from zoo_tools._variability import variability
 
-app = make_app("Encode particles with a trained run, cluster them, write maps, select particles; judge maps.")
+app = make_app(
+    "Encode particles with a trained run, cluster them, write maps, select particles; judge and draw maps."
+)
 
 Run = Annotated[
     Path,
@@ -343,6 +345,9 @@ def _open_if_there(info, source, stacks):
 
 app.command()(map_verbs.fit)
 app.command()(map_verbs.symmetry)
+app.command()(generate_verbs.generate)
+app.command()(generate_verbs.interpolate)
+app.command()(generate_verbs.neighbours)
 app.command()(reconstruct)
 app.command()(variability)
 

@@ -12,10 +12,12 @@ PIXEL_ANGSTROM = 20.0
 def records(tmp_path_factory):
     """Kind → DatasetInfo of a small packed set, boxes of 16."""
     from zoo.data.info import DatasetInfo
+    from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.pack_particles import pack_particles
     from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
     from zoo.data.packing.shards import PackSettings
     from zoo.simulate.embedded import embedded_classes
+    from zoo.simulate.embedded_complexes import embedded_complexes
     from zoo.simulate.particles import simulate_particles
     from zoo.simulate.settings import ParticleSettings
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
@@ -37,7 +39,15 @@ def records(tmp_path_factory):
         PackSettings(box=OWN_BOX, dtype="float32", normalisation="none", contrast=1),
         processes=1,
     )
-    return {kind: DatasetInfo.load(folder / kind) for kind in ("particles", "subtomograms")}
+    complexes = embedded_complexes(BOX, PIXEL_ANGSTROM)
+    pack_maps(
+        complexes.maps[:5],
+        complexes.names[:5],
+        folder / "maps",
+        PackSettings(box=BOX, dtype="float32", normalisation="none", contrast=1),
+        voxel_size_angstrom=PIXEL_ANGSTROM,
+    )
+    return {kind: DatasetInfo.load(folder / kind) for kind in ("particles", "subtomograms", "maps")}
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def finished(phase, info, seed):
     engine = get_engine(model, seed=seed, global_batch=size, examples=info.count)
     batches = training_batches(info, size, seed, 0, whole_epochs=True)
     for batch in numbered(iter(batches), info):
-        if engine.is_finished:
+        if engine.is_finished or engine.step_index == phase.values.get("training_steps"):
             return model
         engine.step(batch)
     return model

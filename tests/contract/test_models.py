@@ -19,7 +19,7 @@ from zoo.models.supervised import HELD_BACK, SupervisedModel, Supervision
 from zoo.registry import get_entry
 
 # Weights that no loss can move: the last bias of a Wasserstein critic cancels between real and fake.
-INERT = {"vaegan3d": {"score/bias"}}
+INERT = {"vaegan3d": {"score/bias"}, "wgan3d": {"score/bias"}}
 # Weights that start from a rule, not from a draw: filter banks, coordinates, the falling spectrum of a map,
 # poses of particles that were not seen yet, how far half sets can be told.
 LAID_OUT = ("gabor/", "grid", "log_amplitude", "table_frame", "told_shells")

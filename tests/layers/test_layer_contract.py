@@ -31,6 +31,8 @@ CASES = {
     "InvariantGlobalPooling3D": (lambda: layers.InvariantGlobalPooling3D(), [normal(2, 4, 6, 8, 3)]),
     "CanonicalShift2D": (lambda: layers.CanonicalShift2D(), [normal(2, 8, 6, 3)]),
     "GaborBank": (lambda: layers.GaborBank(6, 7, normalise=False), [normal(2, 8, 6, 3)]),
+    "MinibatchDiscrimination": (lambda: layers.MinibatchDiscrimination(3, 2), [normal(2, 5)]),
+    "MinibatchDiscrimination group": (lambda: layers.MinibatchDiscrimination(3, 2, 2), [normal(4, 5)]),
     "PolarWarp": (lambda: layers.PolarWarp(5, 12, log=True), [normal(2, 8, 6, 3)]),
     "SineDense": (lambda: layers.SineDense(7, "first", omega=25.0), [normal(2, 5, 3)]),
     "SineDense film": (

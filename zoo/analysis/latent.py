@@ -168,9 +168,7 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None, way: str =
 
     columns = {name: np.asarray(columns[name]).astype(dtype) for name, dtype in ARRAYS.items()}
     origin = SourceRecord.of(info).to_text()
-    return Latents(
-        **columns, source=source_path(info), model=model.name, origin=origin, way=way, extra=more
-    )
+    return Latents(**columns, source=source_path(info), model=model.name, origin=origin, way=way, extra=more)
 
 
 def likelihood_rows(model, info, batch_size: int = 128, progress=None) -> dict[str, np.ndarray]:

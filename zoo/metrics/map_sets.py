@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -17,18 +17,16 @@ def pairwise_correlation(maps: np.ndarray) -> float:
 
     1 says that all are the same up to scale.
     """
-    flat = np.reshape(np.asarray(maps, np.float64), (len(maps), -1))
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1)
-    unit = flat[length > 0] / length[length > 0, None]
-    count, same = len(flat), len(flat) - len(unit)
+    unit = _unit(maps)
+    unit = unit[np.square(unit).sum(axis=1) > 0]
+    count, same = len(maps), len(maps) - len(unit)
     # Σ over i ≠ j of u_i·u_j is |Σ u|² less the k ones of the diagonal.
     pairs = float(np.square(unit.sum(axis=0)).sum()) - len(unit) + same * (2 * count - same - 1)
     return pairs / (count * (count - 1))
 
 
 def volumes_and_pieces(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of maps (k, n, n, n): voxels above 0.3 of the peak (k,), and in how many connected pieces they lie (k,).
+    """Of maps (k, n, n, n): voxels above 0.3 of the peak (k,), and how many connected pieces they make (k,).
 
     Pieces that touch at a face; those of less than a hundredth of the volume are dust and not counted. Both
     are 0 for a map without anything positive.
@@ -88,3 +86,29 @@ def collapse_line(figures: Mapping[str, float]) -> str:
         f"the generator has collapsed: its samples correlate {samples:.2f} with each other on average, "
         f"the data {data:.2f}"
     )
+
+
+def best_correlations(maps: np.ndarray, candidates: Iterable[np.ndarray]) -> np.ndarray:
+    """For each of ``maps`` (k, …) the number of the candidate (…) of highest Pearson correlation: (k,).
+
+    Candidates pass by one after the other, and one without variance is never the best but of nothing else.
+    """
+    flat = _unit(maps)
+    best, best_score = np.zeros(len(flat), np.int64), np.full(len(flat), -np.inf)
+    for number, candidate in enumerate(candidates):
+        score = flat @ _unit(candidate[None])[0]
+        better = score > best_score
+        best[better], best_score[better] = number, score[better]
+    return best
+
+
+def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson correlation (k,) of each of ``a`` (k, …) with that of ``b``; 0 where one has a single value."""
+    return (_unit(a) * _unit(b)).sum(axis=1)
+
+
+def _unit(maps: np.ndarray) -> np.ndarray:
+    flat = np.reshape(np.asarray(maps, np.float64), (len(maps), -1))
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.where(length > 0, length, np.inf)

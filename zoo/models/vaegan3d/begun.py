@@ -52,9 +52,7 @@ class BegunByReconstruction(EncodesByLikelihood):
 
     def _take_start(self, other: ZooModel) -> list[str]:
         if self.start is None or not isinstance(other, AbInitio3D):
-            raise ValueError(
-                "it is no abinitio3d, which start=abinitio3d begins from"
-            )
+            raise ValueError("it is no abinitio3d, which start=abinitio3d begins from")
         maps, share = self.start.take(other)
         if self.start.found_nothing:
             return ["no particle was found in the images, so there is nothing to learn: abinitio3d"]

@@ -101,7 +101,7 @@ WGAN3D = add(
         takes={"data": "maps"},
         learns="players",
         verbs=("density", "generate", "features"),
-        summary="known complexes → any number of complexes that could be, for statistics of template matching",
+        summary="known complexes → any number of complexes that could be, for tests of template matching",
         paper="Wang, Zeng, Liang, Huo, Xing, Xu (2018): pseudo-macromolecular structures, sections 2.1, 3.1",
         status="trains, being measured",
     )

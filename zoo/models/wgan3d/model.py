@@ -21,7 +21,7 @@ from zoo.models.capabilities import Compares, Generates, MakesMaps
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.gradient_model import GradientModel, gradient_penalty
 from zoo.models.outcome import Results
-from zoo.models.preview import Figure, Images, Maps, central_slices
+from zoo.models.preview import Figure, Maps
 from zoo.models.wgan3d.config import WGAN3DConfig
 from zoo.models.wgan3d.networks import build_critic, build_features, build_generator
 from zoo.ops.rotations import quaternion_to_matrix
@@ -29,7 +29,7 @@ from zoo.ops.turned_maps import turned_maps
 
 _SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
 _OWN_TURNS = 1024  # maps whose fixed turns differ
-_SHOWN, _SAVED = 8, 4
+_SHOWN = 8
 _PREVIEW_SAMPLES, _RESULT_SAMPLES = 64, 256
 _PREVIEW_TURNS, _RESULT_TURNS = 4, 16  # of each known map
 
@@ -139,7 +139,7 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
         return self.generate(latents)
 
     def generate(self, latents):
-        """Latents (b, latent_dim) → maps (b, n, n, n), z, y, x; draws of a normal distribution give samples."""
+        """Latents (b, latent_dim) → maps (b, n, n, n), z, y, x; normal latents give samples."""
         return ops.cast(self.generator_average(latents, training=False), "float32")[..., 0]
 
     def density(self, z):
@@ -167,14 +167,9 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
         self._collapse = collapse_line(figures)
         known = ops.convert_to_numpy(self.turned(batch, self._turns(len(batch["map"]))))[..., 0]
         shown = {"maps-samples": samples, "maps-data": known}
-        slices = {
-            f"slices-{name.split('-')[1]}": Images(np.concatenate([central_slices(m) for m in maps[:_SHOWN]]), 3)
-            for name, maps in shown.items()
-        }
         return {
             **{name: Figure(value) for name, value in figures.items()},
-            **{name: Maps(maps[:_SAVED]) for name, maps in shown.items()},
-            **slices,
+            **{name: Maps(maps[:_SHOWN]) for name, maps in shown.items()},
         }
 
     def notices(self) -> list[str]:
