@@ -63,18 +63,22 @@ class WGAN3DConfig(Config):
     beta_2: float = setting(0.99, "of Adam", least=0, below=1)
 
     def check(self) -> None:
-        halvings = len(self.filters)
-        if self.box % 2**halvings or self.box < 2 ** (halvings + 1):
-            raise ZooError(
-                f"box={self.box} cannot be halved {halvings} times (one for each entry of filters) to 2 or "
-                f"more voxels; pack with a box that is a multiple of {2 ** (halvings + 1)}"
-            )
+        check_halvings(self.box, len(self.filters))
         group = self.discrimination_group
         if group and self.batch_size % group:
             raise ZooError(
                 f"discrimination_group={group}: batch_size={self.batch_size} is no multiple of it; "
                 "set one of them"
             )
+
+
+def check_halvings(box: int, halvings: int) -> None:
+    """Raise ZooError where a box cannot be halved so many times and have 2 voxels or more."""
+    if box % 2**halvings or box < 2 ** (halvings + 1):
+        raise ZooError(
+            f"box={box} cannot be halved {halvings} times (one for each entry of filters) to 2 or more "
+            f"voxels; pack with a box that is a multiple of {2 ** (halvings + 1)}"
+        )
 
 
 # Every value as published; the paper says nothing of the number of steps.

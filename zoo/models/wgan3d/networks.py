@@ -23,10 +23,10 @@ def build_generator(s: WGAN3DConfig, seed: int, name: str = "generator") -> kera
         # A norm takes out the mean: a bias before it would have no gradient but rounding.
         layers.Dense(base**3 * first, use_bias=False, kernel_initializer=_normal(seed), name="dense"),
         layers.Reshape((base, base, base, first)),
-        *_normed(0),
+        *normed(0),
     ]
     for i, count in enumerate(reversed(s.filters[:-1]), start=1):
-        stack += [_transposed(count, seed + i, f"deconv_{i}", use_bias=False), *_normed(i)]
+        stack += [_transposed(count, seed + i, f"deconv_{i}", use_bias=False), *normed(i)]
     last = len(s.filters)
     stack.append(_transposed(1, seed + last, f"deconv_{last}", activation="tanh"))
     return keras.Sequential(stack, name=name)
@@ -37,14 +37,7 @@ def build_features(s: WGAN3DConfig, seed: int) -> keras.Model:
     stack: list = [keras.Input((*(s.box,) * 3, 1), name="map")]
     for i, count in enumerate(s.filters):
         stack += [
-            layers.Conv3D(
-                count,
-                _KERNEL,
-                2,
-                padding="same",
-                kernel_initializer=_normal(seed + 100 + i),
-                name=f"conv_{i}",
-            ),
+            convolution(count, seed + 100 + i, f"conv_{i}"),
             layers.LeakyReLU(_SLOPE, name=f"relu_{i}"),
         ]
     return keras.Sequential([*stack, layers.Flatten(name="features")], name="critic_features")
@@ -72,7 +65,15 @@ def _transposed(filters: int, seed: int, name: str, **more) -> layers.Layer:
     )
 
 
-def _normed(i: int) -> list[layers.Layer]:
+def convolution(filters: int, seed: int, name: str, **more) -> layers.Layer:
+    """Halves the box."""
+    return layers.Conv3D(
+        filters, _KERNEL, 2, padding="same", kernel_initializer=_normal(seed), name=name, **more
+    )
+
+
+def normed(i: int) -> list[layers.Layer]:
+    """Batch norm and leaky ReLU."""
     # Statistics over all replicas: several devices then train as one. Only TensorFlow has replicas.
     synchronized = keras.backend.backend() == "tensorflow"
     return [
