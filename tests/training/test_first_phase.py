@@ -81,7 +81,7 @@ def test_starts_that_do_not_fit_are_one_line(whole, records, tmp_path, place):
     from zoo.simulate.embedded import embedded_dataset
 
     start = whole.path / ("" if place == "whole" else FIRST_PHASE)
-    words = "is a run of vaegan3d, but with start=abinitio3d this one begins from one of abinitio3d"
+    words = "is a run of vaegan3d, but this one begins from one of abinitio3d"
     data = records
     if place == "other data":
         data = embedded_dataset(box=16, count_per_class=8, seed=1, cache_dir=tmp_path)

@@ -31,15 +31,15 @@ def check_start(config: Mapping[str, Any]) -> None:
     model = RunFolder.open(place).config["model"]
     if phase and model != phase.model:
         raise ZooError(
-            f"--start-from {place}: is a run of {model}, but with start={phase.model} this one begins from "
-            f"one of {phase.model}; give its folder, or leave the option out and it is made first"
+            f"--start-from {place}: is a run of {model}, but this one begins from one of {phase.model}; "
+            "give its folder, or leave the option out and it is made first"
         )
     run = finished_run(place, config["model"] if phase is None else phase.model)
     theirs, ours = (data.get("fingerprint") for data in (run.config.get("data", {}), config["data"]))
     if phase and theirs != ours:
         raise ZooError(
-            f"--start-from {place}: saw other records than this run's; what it found of each particle is "
-            "needed, so give --data as it had it"
+            f"--start-from {place}: saw other records than this run's; what it learned is of those, so "
+            "give --data, or the box of the embedded data, as it had it"
         )
 
 

@@ -142,7 +142,8 @@ class Regressor3D(GradientModel, Encodes, MakesMaps, Generates):
 
     def results(self, batches, apply) -> Results:
         """Known maps beside what comes back of them, with the correlation of each at several turns."""
-        maps, found, shown = [], [], {}
+        found: list[np.ndarray] = []
+        shown: dict[str, np.ndarray] = {}
         for batch in batches:
             known = np.asarray(batch["map"])
             for turn in range(_RESULT_TURNS):

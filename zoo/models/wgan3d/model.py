@@ -239,7 +239,8 @@ def _fixed_turns(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from zoo.ops.fourier_volume.views import random_rotations
 
     rng = np.random.default_rng([seed, count])
-    return tuple(random_rotations(n, rng).astype(np.float32) for n in (count, _OWN_TURNS))
+    common, own = random_rotations(count, rng), random_rotations(_OWN_TURNS, rng)
+    return common.astype(np.float32), own.astype(np.float32)
 
 
 def _lines(figures: Mapping[str, float], count: int) -> list[str]:
