@@ -32,6 +32,7 @@ _OWN_TURNS = 1024  # maps whose fixed turns differ
 _SHOWN = 8
 _PREVIEW_SAMPLES, _RESULT_SAMPLES = 64, 256
 _PREVIEW_TURNS, _RESULT_TURNS = 4, 16  # of each known map
+_MOST_KNOWN = 256  # that are compared, turns included: they are in memory
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -181,8 +182,7 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
 
     def results(self, batches, apply) -> Results:
         """Samples, and how they compare with the known maps."""
-        parts = [{name: np.asarray(b[name]) for name in ("map", "name_index")} for b in batches]
-        known = {name: np.concatenate([part[name] for part in parts])[:_RESULT_SAMPLES] for name in parts[0]}
+        known = _first(batches, _MOST_KNOWN)
         samples, figures = self._compare(known, _RESULT_SAMPLES, _RESULT_TURNS)
         maps = {f"sample_{i:02d}": samples[i] for i in range(_SHOWN)}
         volumes, pieces = volumes_and_pieces(samples[:_SHOWN])
@@ -202,6 +202,7 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
             samples.append(ops.convert_to_numpy(maps))
             features.append(ops.convert_to_numpy(self.features({"map": maps[..., None]})["features"]))
         data, data_features = [], []
+        turns = max(1, min(turns, _MOST_KNOWN // len(batch["map"])))
         many = np.array_split(self._turns(turns * len(batch["map"])), turns)
         for turn in many:
             maps = self.turned(batch, turn)
@@ -232,6 +233,16 @@ def unit_peak(maps):
     maps = ops.cast(maps, "float32")
     peak = ops.max(maps, axis=tuple(range(1, len(maps.shape))), keepdims=True)
     return maps / ops.where(peak > 0, peak, 1.0)
+
+
+def _first(batches, count: int) -> dict[str, np.ndarray]:
+    """``map`` and ``name_index`` of the first ``count`` records."""
+    parts: list[dict[str, np.ndarray]] = []
+    for batch in batches:
+        parts.append({name: np.asarray(batch[name]) for name in ("map", "name_index")})
+        if sum(len(part["name_index"]) for part in parts) >= count:
+            break
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 def _fixed_turns(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
