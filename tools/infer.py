@@ -163,7 +163,9 @@ def cluster(
     info = open_data_of(folder, data)
     settings.check(info.count)
     # Not before: they take seconds.
+    from zoo.analysis.cluster_cubes import holds_cubes
     from zoo.analysis.cluster_report import format_report, write_report
+    from zoo.analysis.groups import GROUPS_NAME
     from zoo.analysis.selection import open_source
     from zoo.analysis.truth import read_truths, truth_folder
 
@@ -172,7 +174,9 @@ def cluster(
 
         table = None if no_selections else open_source(info, source, stacks)
         model = open_model(folder, "encode", "density")
-        truths = truth or truth_folder(source or info.source.get("path"))
+        cubes = info if holds_cubes(info) else None
+        # Cubes of a tomogram lie in any pose and hold neighbours: compared with true maps only when asked to.
+        truths = truth or (None if cubes else truth_folder(source or info.source.get("path")))
         truths = (
             read_truths(truths, model.box, model.voxel_size_angstrom) if truths and not no_truth else None
         )
@@ -180,10 +184,25 @@ def cluster(
         print(f"clustering {len(latents):,} particles ({method}; latents {_ways(latents)}) …")
         found = cluster_latents(latents.z_mean, latents.label, settings)
         report = write_report(
-            partial, model, latents, found, table, path, truths, lambda step: print(f"  {step} …")
+            partial,
+            model,
+            latents,
+            found,
+            table,
+            path,
+            truths,
+            lambda step: print(f"  {step} …"),
+            cubes,
+            {"run": str(Path(folder).absolute() if folder.exists() else folder), "data": str(info.path)},
         )
     print(format_report(report))
-    print(f"wrote {out}: clusters.npz, clusters.csv, latent.png, slices.png, maps.cxc, cluster_00/ …")
+    picture = "montage.png" if cubes else "slices.png"
+    print(f"wrote {out}: clusters.npz, clusters.csv, latent.png, {picture}, maps.cxc, cluster_00/ …")
+    if cubes:
+        print(
+            f"look at {out / picture} and put the clusters that you recognise into groups: "
+            f"{out / GROUPS_NAME}"
+        )
 
 
 @app.command()

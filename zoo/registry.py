@@ -27,13 +27,14 @@ class Entry:
     """One registered model, as plain data: nothing of it imports Keras before ``cls`` is asked for.
 
     ``model`` is the class or its place, ``package.module:Class``. ``takes`` says which kind of records each
-    of its inputs is, ``{"data": "particles"}``. ``learns`` is the way it learns: by "players" that have a
-    loss and an optimizer each, by one "loss", or by whole "epochs" of expectation and maximisation.
-    ``verbs`` names what the model can do (`zoo.models.capabilities`), so that a command that asks for more is
-    answered before Keras is imported; empty where only the class knows.
-    ``presets`` map a name to the values that differ from the configuration's defaults, and hold all of them
-    once made.
-    Raises ValueError where the parts do not fit together, ZooError for a value out of range.
+    of its inputs is, ``{"data": "particles"}``; ``embedded`` names the embedded set
+    (`zoo.simulate.embedded_data`) that a role is trained on without ``--data``, where that is not the one of
+    its kind. ``learns`` is the way it learns: by "players" that have a loss and an optimizer each, by one
+    "loss", or by whole "epochs" of expectation and maximisation. ``verbs`` names what the model can do
+    (`zoo.models.capabilities`), so that a command that asks for more is answered before Keras is imported;
+    empty where only the class knows. ``presets`` map a name to the values that differ from the
+    configuration's defaults, and hold all of them once made. Raises ValueError where the parts do not fit
+    together, ZooError for a value out of range.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     paper: str = ""
     status: str = "works"
     verbs: tuple[str, ...] = ()
+    embedded: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.presets:
@@ -68,6 +70,10 @@ class Entry:
         whole = {name: self.config.of(values, self.name).values() for name, values in self.presets.items()}
         object.__setattr__(self, "presets", whole)
         object.__setattr__(self, "default_preset", default)
+
+    def embedded_set(self, role: str) -> str:
+        """The name of the embedded set of a role: that of its kind, or the model's own."""
+        return self.embedded.get(role, self.takes[role])
 
     @property
     def cls(self) -> type:

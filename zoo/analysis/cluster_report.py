@@ -1,19 +1,23 @@
 """Everything that one clustering gives: table, selections, maps, paths and figures in one folder.
 
 ``clusters.npz`` (latents, embedding and cluster of every particle), ``clusters.csv``, ``summary.json``,
-``latent.png``, ``slices.png``, ``maps.cxc``, and per cluster ``cluster_00/``: ``particles.star`` (or
-``.cs``), ``map.mrc``, ``path_000.mrc`` …, ``path.cxc``.
+``latent.png``, ``slices.png``, ``maps.cxc``, and per cluster ``cluster_00/``: ``particles.star`` (``.cs``),
+``map.mrc``, ``path_000.mrc`` …, ``path.cxc``. Of cubes ``montage.png`` takes the place of ``slices.png``,
+each cluster has the ``average.mrc`` of its members, and ``groups.yaml`` waits for a person.
 """
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zoo.analysis.cluster import Clustering
+from zoo.analysis.cluster_cubes import AVERAGE, MONTAGE, member_averages, spreads, write_montage
 from zoo.analysis.figures import central_planes, save_planes, save_scatter
+from zoo.analysis.groups import GROUPS_NAME, write_groups
 from zoo.analysis.latent import Latents
 from zoo.analysis.maps import (
     ValueSample,
@@ -34,11 +38,15 @@ from zoo.errors import ZooError
 
 @dataclass
 class ClusterSummary:
-    """One row of the printed table: size, share, commonest label and its share, truth match if any."""
+    """One row of the printed table: size, share, commonest label and its share, truth match if any.
+
+    ``spread`` is the root mean square distance of the members' latents from their mean.
+    """
 
     cluster: int
     particles: int
     share: float
+    spread: float = 0.0
     label: int | None = None
     purity: float | None = None
     truth: TruthMatch | None = None
@@ -111,11 +119,15 @@ def write_report(
     path_length: int = 4,
     truths=None,
     progress=None,
+    cubes=None,
+    places: Mapping[str, str] | None = None,
 ) -> ClusterReport:
     """Write the whole folder (see above) and return what to print.
 
-    `model` has ``density`` and ``voxel_size_angstrom``; `table` is the source's ParticleTable, or None
-    to write no selections; `truths` is (names, maps) of `read_truths`; `progress(text)` tells the step.
+    `model` has ``density`` and ``voxel_size_angstrom``; `table` is the source's ParticleTable, or None to
+    write no selections; `truths` is (names, maps) of `read_truths`; `progress(text)` tells the step. `cubes`
+    is the DatasetInfo of the records where these are volumes, to be averaged and grouped; `places` goes into
+    summary.json (the run and its records, which `zoo.analysis.mined` finds again).
     """
     folder = Path(folder)
     tell = progress or (lambda text: None)
@@ -127,8 +139,13 @@ def write_report(
         columns = latent_columns(latents.z_mean[rows], clustering.cluster[rows])
         name = "particles" + selection_suffix(latents.source)
         write_selection(table, latents.source_row[rows], _home(folder, cluster) / name, columns)
+    averages = None
+    if cubes is not None:
+        tell("averages")
+        averages = member_averages(cubes, clustering.cluster, clustering.count)
+        write_groups(folder / GROUPS_NAME, clustering.count)
     tell("maps")
-    centres = _write_maps(folder, model, latents, clustering, path_length)
+    centres = _write_maps(folder, model, latents, clustering, path_length, averages)
     tell("figures")
     title = ", ".join(
         f"{name} {value:.3f}" for name, value in clustering.scores.items() if name in ("nmi", "ari")
@@ -148,20 +165,21 @@ def write_report(
             summary.truth = match_truth(centre, true_maps, names, model.voxel_size_angstrom, candidates)
     unassigned = int(np.sum(clustering.cluster < 0))
     report = ClusterReport(summaries, unassigned, clustering.scores, asdict(clustering.settings))
-    text = json.dumps({"source": latents.source, "model": latents.model, **asdict(report)}, indent=2)
+    about = {"source": latents.source, "model": latents.model, **(places or {})}
+    text = json.dumps({**about, **asdict(report)}, indent=2)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return report
 
 
 def format_report(report: ClusterReport) -> str:
     """The report as a text table, one line per cluster, the scores below."""
-    rows = [("cluster", "particles", "share")]
+    rows = [("cluster", "particles", "share", "spread")]
     labels = any(each.label is not None for each in report.clusters)
     truths = any(each.truth is not None for each in report.clusters)
     rows[0] += ("label", "purity") if labels else ()
     rows[0] += ("true map", "FSC 0.5", "pixels", "hand") if truths else ()
     for each in report.clusters:
-        row = (str(each.cluster), f"{each.particles:,}", f"{each.share:.1%}")
+        row = (str(each.cluster), f"{each.particles:,}", f"{each.share:.1%}", f"{each.spread:.3g}")
         if labels:
             row += ("-", "-") if each.label is None else (str(each.label), f"{each.purity:.1%}")
         if truths:
@@ -184,8 +202,11 @@ def _home(folder: Path, cluster: int) -> Path:
     return home
 
 
-def _write_maps(folder, model, latents, clustering, path_length) -> list[Path]:
-    """Write each cluster's map and path; one contour level for all. Returns the files of the first."""
+def _write_maps(folder, model, latents, clustering, path_length, averages=None) -> list[Path]:
+    """Write each cluster's map and path; one contour level for all. Returns the files of the first.
+
+    With ``averages`` (k, n, n, n) of members these too, and a montage in place of slices.
+    """
     voxel = model.voxel_size_angstrom
     centres = cluster_centres(latents.z_mean, clustering.cluster)
     sample, planes, paths = ValueSample(len(centres)), [], []
@@ -203,8 +224,17 @@ def _write_maps(folder, model, latents, clustering, path_length) -> list[Path]:
         series = write_map_series(maps, home, voxel, stem="path", count=len(latent_path))
         write_series_script(home / "path.cxc", series, level, cluster_colour(cluster))
     write_overlay_script(folder / "maps.cxc", paths, level)
-    titles = [f"cluster {cluster}" for cluster in range(len(centres))]
-    save_planes(folder / "slices.png", planes, values, titles, level)
+    if averages is None:
+        titles = [f"cluster {cluster}" for cluster in range(len(centres))]
+        save_planes(folder / "slices.png", planes, values, titles, level)
+        return paths
+    for cluster, average in enumerate(averages):
+        write_volume(_home(folder, cluster) / AVERAGE, average, voxel)
+    sizes = np.bincount(clustering.cluster[clustering.cluster >= 0])
+    wide = spreads(latents.z_mean, clustering.cluster, centres)
+    titles = [f"{number}: {size} cubes ± {wide[number]:.2g}" for number, size in enumerate(sizes.tolist())]
+    six = [[*three, *central_planes(average)] for three, average in zip(planes, averages, strict=True)]
+    write_montage(folder / MONTAGE, six, titles)
     return paths
 
 
@@ -225,7 +255,9 @@ def _write_csv(path, latents: Latents, clustering: Clustering) -> None:
 
 def _summary(cluster: int, latents: Latents, clustering: Clustering) -> ClusterSummary:
     rows = clustering.members(cluster)
-    summary = ClusterSummary(cluster, len(rows), len(rows) / len(latents))
+    away = latents.z_mean[rows].astype(np.float64)
+    spread = float(np.sqrt(((away - away.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    summary = ClusterSummary(cluster, len(rows), len(rows) / len(latents), spread)
     labels = latents.label[rows]
     if (labels >= 0).any():
         names, counts = np.unique(labels[labels >= 0], return_counts=True)

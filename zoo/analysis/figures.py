@@ -5,6 +5,8 @@ import numpy as np
 from zoo.analysis.maps import cluster_colour
 from zoo.files import whole_path
 
+_MOST_NAMED = 24  # clusters in a legend
+
 
 def save_scatter(path, embedding, cluster, label=None, title: str = "", axis: str = "UMAP") -> None:
     """Scatter of an embedding (n, 2), coloured by cluster and, where known, by label (second panel).
@@ -39,6 +41,8 @@ def _scatter(axes, embedding, values, name) -> None:
             label=f"{text} ({chosen.sum():,})",
             rasterized=True,
         )
+    if len(np.unique(values)) > _MOST_NAMED:
+        return
     axes.legend(markerscale=max(1.0, 4 / np.sqrt(size)), fontsize="small", frameon=False)
 
 

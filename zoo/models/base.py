@@ -107,8 +107,9 @@ class ZooModel(keras.Model):
     def results(self, batches: Iterable[Mapping[str, Any]], apply: Apply) -> Results | None:
         """What a finished run leaves, as data that the house writes; None: nothing but the model itself.
 
-        ``batches`` yields every record once, in record order, as NumPy arrays. ``apply(verb, batch)`` is what
-        the model can do as a compiled function, NumPy arrays out.
+        ``batches`` yields every record once, in record order, as NumPy arrays; of a model that learns from
+        one loss with ``is_validation`` (b,), 1 for records that were held back. ``apply(verb, batch)`` is
+        what the model can do as a compiled function, NumPy arrays out.
         """
         return None
 

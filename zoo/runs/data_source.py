@@ -13,19 +13,25 @@ from zoo.runs.run_config import check_data
 _PARTICLE_SUFFIXES = {".star", ".cs", ".mrcs", ".mrc"}
 
 
-def open_data(path: str | Path | None, box: int | None, kind: str | None = None, model: str = "the model"):
-    """DatasetInfo of packed records, or of the embedded data of a kind (made on first use) for None.
+def open_data(
+    path: str | Path | None,
+    box: int | None,
+    kind: str | None = None,
+    model: str = "the model",
+    embedded_set: str | None = None,
+):
+    """DatasetInfo of packed records, or of embedded data (made on first use) for None.
 
-    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any),
-    ``model`` its name for a person. Raises ZooError where ``path`` is no packed data set, of another kind,
-    or has another box.
+    ``box`` is the edge in pixels that the model wants, ``kind`` the kind of records (None: any), ``model``
+    its name for a person, ``embedded_set`` names embedded data (None: those of the kind). Raises ZooError
+    where ``path`` is no packed data set, of another kind, or has another box.
     """
     from zoo.data.info import DatasetInfo
 
     if path is None:
         from zoo.simulate.embedded_data import embedded
 
-        return DatasetInfo.load(embedded(kind or "particles", box))
+        return DatasetInfo.load(embedded(embedded_set or kind or "particles", box))
     path = Path(path)
     if path.suffix.lower() in _PARTICLE_SUFFIXES and path.is_file():
         raise ZooError(f"{path}: is a particle file; pack it first: zoo-pack {path} OUT/ --box {box or 64}")
@@ -43,10 +49,11 @@ def open_data(path: str | Path | None, box: int | None, kind: str | None = None,
     return info
 
 
-def describe(info, path: str | Path | None) -> dict[str, Any]:
+def describe(info, path: str | Path | None, embedded_set: str | None = None) -> dict[str, Any]:
     """What config.json keeps of a data set: where it is, its size and its fingerprint."""
     return {
         "source": "embedded" if path is None else "folder",
+        **({"embedded": embedded_set or info.kind} if path is None else {}),
         "kind": info.kind,
         "path": str(Path(info.path).absolute()),
         "normalisation": info.normalisation.get("method"),
@@ -80,7 +87,8 @@ def reopen(known: dict[str, Any], path: str | Path | None, kind: str | None = No
     """The data set that ``describe`` told of, ``path`` where it has moved; ZooError for another one."""
     if path is None and known["source"] == "embedded":
         # Runs from before there were several kinds trained on embedded particles alone.
-        info = open_data(None, known["box"], known.get("kind", "particles"))
+        kind = known.get("kind", "particles")
+        info = open_data(None, known["box"], kind, embedded_set=known.get("embedded"))
     else:
         info = open_data(path or known["path"], None)
     if fingerprint(info) != known["fingerprint"]:

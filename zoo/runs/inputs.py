@@ -73,19 +73,30 @@ def open_inputs(
     takes: Mapping[str, str],
     box: int | None,
     model: str = "the model",
+    embedded_sets: Mapping[str, str] | None = None,
 ) -> Inputs:
     """Open the data set of each role; ``box`` is the edge that the model wants of all of them (None: any).
+
+    ``embedded_sets`` names the embedded data of roles that are not to have those of their kind.
 
     Raises ZooError where a folder is no packed data set, of another kind, or of another box.
     """
     return Inputs(
-        {role: data_source.open_data(folder, box, takes[role], model) for role, folder in folders.items()}
+        {
+            role: data_source.open_data(folder, box, takes[role], model, (embedded_sets or {}).get(role))
+            for role, folder in folders.items()
+        }
     )
 
 
-def describe(inputs: Inputs, folders: Mapping[str, str | None]) -> dict[str, Any]:
+def describe(
+    inputs: Inputs, folders: Mapping[str, str | None], embedded_sets: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What config.json keeps: that of the one data set, or of each role with a fingerprint over all."""
-    parts = {role: data_source.describe(info, folders[role]) for role, info in inputs.by_role.items()}
+    parts = {
+        role: data_source.describe(info, folders[role], (embedded_sets or {}).get(role))
+        for role, info in inputs.by_role.items()
+    }
     if len(parts) == 1:
         return next(iter(parts.values()))
     joined = " ".join(f"{role} {part['fingerprint']}" for role, part in parts.items())

@@ -120,6 +120,11 @@ def embedded_complexes(box: int = 64, voxel_size_angstrom: float = 6.0) -> Class
     return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(COMPLEXES))
 
 
+def mass_dalton(name: str) -> float:
+    """Mass of one of `COMPLEXES`."""
+    return COMPLEXES[name][0]
+
+
 def _beads(dalton: float, inside: Body, rng) -> np.ndarray:
     """Points in Å, one for 1 nm³, inside a body that is scaled to its mass; their mean is the origin."""
     volume = dalton / _DALTON_PER_CUBIC_ANGSTROM

@@ -18,6 +18,7 @@ from zoo.simulate.embedded import (
     embedded_dataset,
     only_one,
 )
+from zoo.simulate.embedded_tomogram import embedded_cubes
 
 _SUBTOMOGRAMS_VERSION = 1
 _MAPS_VERSION = 1
@@ -40,10 +41,11 @@ class EmbeddedData:
 
 
 def embedded(kind: str, box: int | None = None, cache_dir: str | os.PathLike | None = None) -> Path:
-    """Folder of packed records of a kind, simulated on first use; processes that ask at once wait.
+    """Folder of packed records, simulated on first use, of a kind or of another set that `EMBEDDED` names.
 
-    The cache is `cache_dir`, the environment variable ZOO_CACHE, or ~/.cache/cryozoo. Raises ZooError for a
-    kind without an embedded set, a box that cannot be, and a cache that cannot be written.
+    Processes that ask at once wait. The cache is `cache_dir`, the environment variable ZOO_CACHE, or
+    ~/.cache/cryozoo. Raises ZooError for a kind without an embedded set, a box that cannot be, and a cache
+    that cannot be written.
     """
     if kind not in EMBEDDED:
         raise ZooError(f"there are no embedded {kind}: name a folder made by zoo-pack with --data")
@@ -133,5 +135,7 @@ EMBEDDED = {
     "particles": EmbeddedData(_particles),
     "subtomograms": EmbeddedData(embedded_subtomograms, {"classes": len(_CLASSES)}),
     "maps": EmbeddedData(embedded_map_records),
+    "cubes": EmbeddedData(embedded_cubes),
 }
-"""The embedded set of each kind that has one."""
+"""The embedded set of each kind that has one, and those that a model may name "
+"(`zoo.registry.Entry.embedded`)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from zoo.data.records import batches
+from zoo.data.records import batches, split
 from zoo.errors import ZooError
 from zoo.files import describe_write_error, whole_path, write_advice
 from zoo.models.base import StartsFromMaps
@@ -221,17 +221,19 @@ def _finish(learner: Learner, run: RunFolder, opened, devices: Devices, progress
         _save_model(learner.model, run)
         _export(learner.house, run, progress)
         if run.config.get("results", True):
-            _write_results(learner.house, run, opened.first, progress)
+            _write_results(learner, run, opened.first, progress)
         progress.say(f"done: {run.model_file}")
     devices.agree(0)
 
 
-def _write_results(model, run: RunFolder, info, progress: Progress) -> None:
+def _write_results(learner: Learner, run: RunFolder, info, progress: Progress) -> None:
     """What the model found, as files; nothing where it says nothing."""
     from zoo.serving.open_model import RunModel
     from zoo.training.results import write_results
 
-    records = batches.sequential_batches(info, run.config["batch_size"])
+    model, records = learner.house, batches.sequential_batches(info, run.config["batch_size"])
+    if learner.held_back is not None:
+        records = split.marked(iter(records), run.config["seed"], learner.held_back)
     found = model.results(records, RunModel(model, run.path).apply)
     if found is None:
         return

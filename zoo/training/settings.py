@@ -132,14 +132,14 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
     suggested = {
         name: value
         for role, folder in folders.items()
-        for name, value in (suggested_settings(entry.takes[role]) if folder is None else {}).items()
+        for name, value in (suggested_settings(entry.embedded_set(role)) if folder is None else {}).items()
         if name in hyperparameters and name not in overrides
     }
     hyperparameters.update(suggested)
     if not settings.data:
         # Before the embedded data are simulated for it.
         entry.config.of(hyperparameters, settings.model)
-    opened = inputs.open_inputs(folders, entry.takes, wanted_box, settings.model)
+    opened = inputs.open_inputs(folders, entry.takes, wanted_box, settings.model, entry.embedded)
     info = opened.first
     # The records decide what the model sees; the preset's values are for a model without data.
     decided = {"box": info.box, "voxel_size_angstrom": info.voxel_size_angstrom, "count": info.count}
@@ -154,7 +154,7 @@ def new_config(settings: TrainSettings) -> tuple[dict[str, Any], inputs.Inputs]:
         "model": settings.model,
         "preset": preset,
         "hyperparameters": hyperparameters,
-        "data": inputs.describe(opened, folders),
+        "data": inputs.describe(opened, folders, entry.embedded),
         "suggested": suggested,
         "seed": 0 if settings.seed is None else settings.seed,
         "batch_size": batch_size,

@@ -178,6 +178,23 @@ def write_volume(
         _write_mrc(temporary, array, voxel_size_angstrom, origin_angstrom, compression=compression)
 
 
+def write_labels(path: str | os.PathLike, labels: np.ndarray, voxel_size_angstrom: float) -> None:
+    """Write whole numbers from 0 to 127 (z, y, x) as an MRC volume of int8 (mode 0), atomically.
+
+    Raises ZooError for an array of other rank and for other numbers.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 3:
+        raise ZooError(f"{path}: a volume has 3 axes (z, y, x), this array has {labels.ndim}")
+    found = labels.astype(np.int8)
+    if (found != labels).any() or found.min() < 0:
+        raise ZooError(
+            f"{path}: labels from {labels.min()} to {labels.max()}, expected whole numbers, 0 to 127"
+        )
+    with whole_path(path) as temporary:
+        _write_mrc(temporary, np.ascontiguousarray(found), voxel_size_angstrom)
+
+
 def write_stack(path: str | os.PathLike, images: np.ndarray, pixel_size_angstrom: float) -> None:
     """Write (k, y, x) images as a float32 MRC stack (ISPG 0), atomically."""
     images = np.ascontiguousarray(images, dtype=np.float32)

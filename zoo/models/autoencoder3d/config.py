@@ -47,6 +47,7 @@ AUTOENCODER3D = add(
         takes={"data": "subtomograms"},
         learns="loss",
         verbs=("encode", "density"),
+        embedded={"data": "cubes"},
         summary="cubes of a tomogram → a few numbers each, and back: what is alike lies together",
         paper="Zeng, Leung, Zeev-Ben-Mordehai, Xu (2018): a convolutional autoencoder approach",
         status="trains, not measured on tomograms",

@@ -6,7 +6,7 @@ electron cryo-tomograms and weakly supervised coarse segmentation (2018), sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -14,10 +14,13 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.models.autoencoder3d.config import Autoencoder3DConfig
+from zoo.models.autoencoder3d.kinds import kinds_told_apart
+from zoo.models.base import Apply
 from zoo.models.capabilities import Encodes, MakesMaps
 from zoo.models.endpoint import Endpoint, Input
+from zoo.models.outcome import Results
 from zoo.models.preview import Maps
-from zoo.models.supervised import SupervisedModel
+from zoo.models.supervised import HELD_BACK, SupervisedModel
 
 _SHOWN = 4
 
@@ -87,6 +90,29 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
     def figures(self) -> dict[str, float]:
         """Nothing beside the losses of a step."""
         return {}
+
+    def results(self, batches: Iterable[Mapping[str, Any]], apply: Apply) -> Results:
+        """Two lines: the error on held-back cubes, and how well K-means on the codes parts the true kinds."""
+        codes: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+        error = variance = count = 0.0
+        for batch in batches:
+            codes.append(apply("encode", batch)["z_mean"])
+            labels.append(np.asarray(batch["label"]))
+            held = np.flatnonzero(np.asarray(batch.get(HELD_BACK, np.zeros(len(codes[-1])))))
+            if len(held):
+                cubes = np.asarray(batch["volume"])[held, ..., 0].astype(np.float64)
+                drawn = apply("density", {"z": codes[-1]})["density"][held]
+                error += float(((drawn - cubes) ** 2).mean(axis=(1, 2, 3)).sum())
+                variance += float(cubes.var(axis=(1, 2, 3)).sum())
+                count += len(held)
+        lines = []
+        if count:
+            lines.append(
+                f"{count:,.0f} held-back cubes: mean squared error {error / count:.4g} of a variance of "
+                f"{variance / count:.4g} ({1 - error / variance:.1%} explained)"
+            )
+        return Results(lines=[*lines, *kinds_told_apart(np.concatenate(codes), np.concatenate(labels))])
 
 
 def _conv(name: str, filters: int, seed: int, activation: str | None = "relu") -> layers.Layer:
