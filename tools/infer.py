@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo_tools import generate_verbs, map_verbs
+from zoo_tools import map_verbs, mining_verbs
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 from zoo_tools._variability import variability
@@ -362,6 +363,8 @@ def _open_if_there(info, source, stacks):
         return None
 
 
+app.command()(mining_verbs.annotate)
+app.command()(mining_verbs.labels)
 app.command()(map_verbs.fit)
 app.command()(map_verbs.symmetry)
 app.command()(generate_verbs.generate)

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
-from zoo.analysis.figures import new_figure, save_figure
+from zoo.analysis.figures import central_planes, new_figure, save_figure
 from zoo.data.records.batches import sequential_batches
 from zoo.errors import ZooError
 
 MONTAGE, AVERAGE = "montage.png", "average.mrc"
 _BATCH = 32
 _GAP = 1  # voxels between planes
+_SMOOTH_VOXELS = 1.0  # of averages in the picture: those of few members are noise otherwise
 _WIDTH_INCH = 1.45  # of one cluster
 _TITLE_INCH = 0.32
 
@@ -72,10 +74,16 @@ def write_montage(path: str | Path, planes: Sequence[Sequence[np.ndarray]], titl
         panel.imshow(tile, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set_title(title, fontsize=6, pad=2)
     figure.suptitle(
-        "above: decoded centre of the cluster, below: average of its members; sections across z, y and x",
+        "above: decoded centre of the cluster, below: average of its members, smoothed by "
+        f"{_SMOOTH_VOXELS:g} voxel; sections across z, y and x",
         fontsize="small",
     )
     save_figure(figure, path)
+
+
+def planes_of_average(average: np.ndarray) -> list[np.ndarray]:
+    """The central planes of an average (n, n, n) for `write_montage`, smoothed."""
+    return central_planes(ndimage.gaussian_filter(average, _SMOOTH_VOXELS))
 
 
 def _strip(three: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.cluster import Clustering
-from zoo.analysis.cluster_cubes import AVERAGE, MONTAGE, member_averages, spreads, write_montage
+from zoo.analysis.cluster_cubes import (
+    AVERAGE,
+    MONTAGE,
+    member_averages,
+    planes_of_average,
+    spreads,
+    write_montage,
+)
 from zoo.analysis.figures import central_planes, save_planes, save_scatter
 from zoo.analysis.groups import GROUPS_NAME, write_groups
 from zoo.analysis.latent import Latents
@@ -232,8 +239,11 @@ def _write_maps(folder, model, latents, clustering, path_length, averages=None) 
         write_volume(_home(folder, cluster) / AVERAGE, average, voxel)
     sizes = np.bincount(clustering.cluster[clustering.cluster >= 0])
     wide = spreads(latents.z_mean, clustering.cluster, centres)
-    titles = [f"{number}: {size} cubes ± {wide[number]:.2g}" for number, size in enumerate(sizes.tolist())]
-    six = [[*three, *central_planes(average)] for three, average in zip(planes, averages, strict=True)]
+    titles = [
+        f"{number}: {size} cube{'s' * (size > 1)} ± {wide[number]:.2g}"
+        for number, size in enumerate(sizes.tolist())
+    ]
+    six = [[*three, *planes_of_average(average)] for three, average in zip(planes, averages, strict=True)]
     write_montage(folder / MONTAGE, six, titles)
     return paths
 

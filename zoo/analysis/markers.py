@@ -3,5 +3,6 @@
 CLUSTERS = "clusters.npz"
 SERIES = "series.json"
 FIT = "fit.json"
+ANNOTATION = "labels.mrc"
 RECONSTRUCTION = "reconstruction.json"
 VARIABILITY = "variability.json"
