@@ -27,6 +27,7 @@ CASES = {
     "CyclicConv3D": (lambda: layers.CyclicConv3D(3, 3, use_bias=False), [normal(2, 4, 6, 5, 2)]),
     "AdaptivePolyphase2D": (lambda: layers.AdaptivePolyphase2D(blur=True), [normal(2, 8, 6, 3)]),
     "AdaptivePolyphase3D": (lambda: layers.AdaptivePolyphase3D(), [normal(2, 4, 6, 8, 3)]),
+    "UpConv3D": (lambda: layers.UpConv3D(4, activation="relu"), [normal(2, 3, 4, 5, 2)]),
     "InvariantGlobalPooling2D": (lambda: layers.InvariantGlobalPooling2D(), [normal(2, 8, 6, 3)]),
     "InvariantGlobalPooling3D": (lambda: layers.InvariantGlobalPooling3D(), [normal(2, 4, 6, 8, 3)]),
     "CanonicalShift2D": (lambda: layers.CanonicalShift2D(), [normal(2, 8, 6, 3)]),

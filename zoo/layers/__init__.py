@@ -20,6 +20,7 @@ from zoo.layers.polyphase import AdaptivePolyphase2D, AdaptivePolyphase3D
 from zoo.layers.reparameterisation import GaussianReparameterisation
 from zoo.layers.scalable_noise import ScalableNoise
 from zoo.layers.sine_dense import SineDense
+from zoo.layers.up_conv import UpConv3D
 
 __all__ = [
     "AdaptivePolyphase2D",
@@ -46,5 +47,6 @@ __all__ = [
     "SineDense",
     "TrainedCamera",
     "UniformCamera",
+    "UpConv3D",
     "VolumeAssembly",
 ]

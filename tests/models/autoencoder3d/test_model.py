@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 import zoo
 from zoo.errors import ZooError
+from zoo.models.autoencoder3d.kinds import commonest_label, kinds_told_apart
+from zoo.models.autoencoder3d.smoother import Smoother
 from zoo.models.supervised import HELD_BACK, Supervision
 
 
@@ -42,9 +45,11 @@ def test_another_box_is_one_line():
         zoo.create_model("autoencoder3d", box=30)
 
 
-def test_held_back_records_move_nothing_and_sparsity_counts():
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+def test_held_back_records_move_nothing_and_sparsity_counts(smooth):
     volumes, _ = cubes(2)
-    model = zoo.create_model("autoencoder3d", seed=3, box=16, filters=2, latent_dim=4, sparsity=0.1)
+    given = {"box": 16, "filters": 2, "latent_dim": 4, "sparsity": 0.1, "smooth_voxels": smooth}
+    model = zoo.create_model("autoencoder3d", seed=3, **given)
     model.compile()
     learner = Supervision(model, "volume", model.learning)
     batch = {"volume": volumes, HELD_BACK: np.array([0, 1, 0, 0])}
@@ -52,13 +57,67 @@ def test_held_back_records_move_nothing_and_sparsity_counts():
     kept = volumes[[0, 2, 3]]
     code = keras.ops.convert_to_numpy(model.encode({"volume": kept})["z_mean"])
     drawn = keras.ops.convert_to_numpy(model({"volume": kept}))
-    each = ((drawn - kept) ** 2).mean(axis=(1, 2, 3, 4)) + 0.1 * np.abs(code).sum(axis=1)
+    factor = 1.0
+    if smooth:
+        kept = gaussian_filter(kept, (0, 1, 1, 1, 0), mode="constant", truncate=3)
+        factor = gaussian_filter(np.eye(1, 65**3, 65**3 // 2).reshape(65, 65, 65), 1, truncate=3)
+        factor = 1 / np.sqrt((factor**2).sum())
+    each = (factor**2 * (drawn - kept) ** 2).mean(axis=(1, 2, 3, 4)) + 0.1 * np.abs(code).sum(axis=1)
     assert loss == pytest.approx(each.sum() / 4 / 0.9, rel=1e-4)
     batch["volume"] = np.concatenate([volumes[:1], 50 * volumes[1:2], volumes[2:]])
     assert float(learner.player_loss("model", batch, {}, None, 0)[0]) == pytest.approx(loss, rel=1e-5)
     plain = float(learner.loss(batch, np.ones(4, "float32")))
     drawn = keras.ops.convert_to_numpy(model(batch))
-    assert plain == pytest.approx(((drawn - batch["volume"]) ** 2).mean(), rel=1e-4)
+    if not smooth:
+        assert plain == pytest.approx(((drawn - batch["volume"]) ** 2).mean(), rel=1e-4)
+
+
+def test_white_noise_keeps_its_deviation_and_drawn_cubes_their_unit():
+    noise = np.random.default_rng(0).normal(size=(1, 40, 40, 40, 1)).astype("float32")
+    smoother = Smoother(1.0)
+    smoothed = keras.ops.convert_to_numpy(smoother(noise))[:, 4:-4, 4:-4, 4:-4]
+    assert smoothed.std() == pytest.approx(1, abs=0.03)
+    flat = np.full((1, 40, 40, 40, 1), 2.0, "float32")
+    back = keras.ops.convert_to_numpy(smoother.in_units(smoother(flat)))
+    np.testing.assert_allclose(back[:, 4:-4, 4:-4, 4:-4], 2, rtol=1e-5)
+    assert Smoother(0)(noise) is noise
+
+
+def test_what_a_run_says_at_its_end():
+    volumes, kinds = cubes(20)
+    kinds[:3] = -1
+    model = zoo.create_model("autoencoder3d", seed=1, box=16, filters=2, latent_dim=4)
+    held = (np.arange(40) % 10 == 0).astype("float32")
+    batches = [
+        {"volume": volumes[part], "label": kinds[part], HELD_BACK: held[part]}
+        for part in (slice(0, 25), slice(25, 40))
+    ]
+
+    def apply(verb, batch):
+        if verb == "encode":  # codes that tell the kinds apart
+            return {"z_mean": np.tile(batch["volume"][:, 0, 0, 8], (1, 4)) * 0 + batch["label"][:, None]}
+        return {"density": np.zeros((len(batch["z"]), 16, 16, 16), "float32")}
+
+    error, told = model.results(iter(batches), apply).lines
+    assert error.startswith("4 held-back cubes, smoothed by 1 voxels: mean squared error")
+    assert told.startswith("codes against 2 known kinds of 37 cubes: NMI 1.000 of K-means into 2")
+    for batch in batches:
+        batch["label"] = np.full(len(batch["label"]), -1)
+    del batches[0][HELD_BACK], batches[1][HELD_BACK]
+    assert model.results(iter(batches), apply).lines == []
+
+
+def test_clusters_named_by_their_commonest_kind():
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 50)
+    codes = np.stack([np.tile([0.0, 9.0], 50), labels * 4.0], axis=1) + rng.normal(0, 0.1, (100, 2))
+    (line,) = kinds_told_apart(codes, labels)
+    assert "NMI 0.000 of K-means into 2" in line and "NMI 1.000 of 10" in line.replace(
+        ", 1.000", ", NMI 1.000"
+    )
+    assert "100.0% of the cubes are then named right" in line
+    assert commonest_label(np.array([0, 0, 0, 1]), np.array([2, 2, 1, 1])).tolist() == [2, 2, 2, 1]
+    assert kinds_told_apart(np.zeros((6, 2)), np.array([0, 0, 0, 1, 1, 1]))[0].count("K-means into 1") == 1
 
 
 def test_codes_tell_balls_from_sheets():

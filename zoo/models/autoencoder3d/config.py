@@ -22,6 +22,13 @@ class Autoencoder3DConfig(LearningConfig):
     filters: int = setting(32, "of every convolution but the last", least=1, most=1024)
     latent_dim: int = setting(32, "numbers of a code, none below 0", least=1, most=4096)
     sparsity: float = setting(1e-4, "weight of a code's L1 norm beside the squared error", least=0, most=1e3)
+    smooth_voxels: float = setting(
+        0.0,
+        "cubes are smoothed by a Gaussian before they are coded; codes of noise are worth nothing",
+        unit="voxels",
+        least=0,
+        most=8,
+    )
     batch_size: int = setting(8, "cubes in a step", least=1, most=100_000)
     training_steps: int = setting(
         100_000, "at most; patience ends a run before", unit="steps", least=1, most=10**9
@@ -41,7 +48,7 @@ AUTOENCODER3D = add(
         {
             "paper": {},
             # Minutes of two CPU cores for some hundreds of cubes.
-            "tiny": {"filters": 16, "batch_size": 16, "training_steps": 1500},
+            "tiny": {"filters": 8, "batch_size": 16, "smooth_voxels": 1.0, "training_steps": 1500},
         },
         "tiny",
         takes={"data": "subtomograms"},

@@ -13,8 +13,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from zoo.layers.up_conv import UpConv3D
 from zoo.models.autoencoder3d.config import Autoencoder3DConfig
 from zoo.models.autoencoder3d.kinds import kinds_told_apart
+from zoo.models.autoencoder3d.smoother import Smoother
 from zoo.models.base import Apply
 from zoo.models.capabilities import Encodes, MakesMaps
 from zoo.models.endpoint import Endpoint, Input
@@ -39,6 +41,7 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         self.learning = s = Autoencoder3DConfig.of(config, "autoencoder3d")
         self.box, self.latent_dim, self.voxel_size_angstrom = s.box, s.latent_dim, s.voxel_size_angstrom
         self.sparsity = s.sparsity
+        self.smoother = Smoother(s.smooth_voxels)
         self.encoder, self.decoder = _encoder(s, self.seed), _decoder(s, self.seed)
         self.built = True
 
@@ -48,17 +51,19 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
 
     def call(self, batch: Mapping[str, Any], training: bool = False):
         """``volume`` (b, n, n, n, 1) as the model draws it."""
-        return self.decoder(self.encoder(batch["volume"]))
+        return self.smoother.in_units(self.decoder(self._code(batch["volume"])))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The squared error, and in training the L1 norm of the codes, a weight for each record in both.
 
-        Not a regulariser of a layer: that would also learn from records that are held back.
+        The error is that of smoothed cubes, in units of the noise that is left in them. The norm is not a
+        regulariser of a layer: that would also learn from records that are held back.
         """
+        y, y_pred = self.smoother(y), self.smoother.in_noise(y_pred)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training or not self.sparsity:
             return loss
-        code = self.encoder(x["volume"])
+        code = self._code(x["volume"])
         weight = None if sample_weight is None else ops.reshape(sample_weight, (-1,))
         # A loss of Keras, as the other: it is divided by the number of replicas alike.
         norm = keras.losses.MeanAbsoluteError()(ops.zeros_like(code), code, sample_weight=weight)
@@ -66,12 +71,19 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
 
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """``z_mean`` (b, d), the codes; ``z_logvar`` is 0, they have no spread."""
-        code = self.encoder(batch["volume"])
+        code = self._code(batch["volume"])
         return {"z_mean": code, "z_logvar": ops.zeros_like(code)}
 
     def density(self, z):
         """Codes (b, d) → cubes (b, n, n, n), z, y, x."""
-        return self.decoder(z)[..., 0]
+        return self.smoother.in_units(self.decoder(z))[..., 0]
+
+    def _smoothed(self) -> str:
+        sigma = self.learning.smooth_voxels
+        return f", smoothed by {sigma:g} voxels" if sigma else ""
+
+    def _code(self, volume):
+        return self.encoder(self.smoother(volume))
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Named signatures of the SavedModel."""
@@ -82,9 +94,10 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         }
 
     def preview(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Cubes beside what the model makes of them."""
+        """Cubes, smoothed as the model sees them, beside what it makes of them."""
         real = np.asarray(batch["volume"])[:_SHOWN]
         found = ops.convert_to_numpy(self({"volume": real}))
+        real = ops.convert_to_numpy(self.smoother.in_units(self.smoother(real)))
         return {"cubes-real": Maps(real[..., 0]), "cubes-coded": Maps(found[..., 0])}
 
     def figures(self) -> dict[str, float]:
@@ -101,16 +114,16 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
             labels.append(np.asarray(batch["label"]))
             held = np.flatnonzero(np.asarray(batch.get(HELD_BACK, np.zeros(len(codes[-1])))))
             if len(held):
-                cubes = np.asarray(batch["volume"])[held, ..., 0].astype(np.float64)
-                drawn = apply("density", {"z": codes[-1]})["density"][held]
+                cubes = ops.convert_to_numpy(self.smoother(np.asarray(batch["volume"])[held]))[..., 0]
+                drawn = self.smoother.in_noise(apply("density", {"z": codes[-1]})["density"][held])
                 error += float(((drawn - cubes) ** 2).mean(axis=(1, 2, 3)).sum())
                 variance += float(cubes.var(axis=(1, 2, 3)).sum())
                 count += len(held)
         lines = []
         if count:
             lines.append(
-                f"{count:,.0f} held-back cubes: mean squared error {error / count:.4g} of a variance of "
-                f"{variance / count:.4g} ({1 - error / variance:.1%} explained)"
+                f"{count:,.0f} held-back cubes{self._smoothed()}: mean squared error "
+                f"{error / count:.4g} of a variance of {variance / count:.4g} ({1 - error / variance:.1%} explained)"
             )
         return Results(lines=[*lines, *kinds_told_apart(np.concatenate(codes), np.concatenate(labels))])
 
@@ -150,10 +163,8 @@ def _decoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
                 side**3 * s.filters, "relu", kernel_initializer=_glorot(seed + 4), name="grid_of_code"
             ),
             layers.Reshape((side, side, side, s.filters)),
-            layers.UpSampling3D(2),
-            _conv("conv_1", s.filters, seed + 5),
-            layers.UpSampling3D(2),
-            _conv("conv_2", s.filters, seed + 6),
+            UpConv3D(s.filters, activation="relu", kernel_initializer=_glorot(seed + 5), name="conv_1"),
+            UpConv3D(s.filters, activation="relu", kernel_initializer=_glorot(seed + 6), name="conv_2"),
             _conv("cube", 1, seed + 7, activation=None),
         ],
         name="decoder",
