@@ -130,7 +130,10 @@ def write_annotation(
         file.writelines(f"{number} {name}\n" for number, name in enumerate(groups.label_names))
     for name, volume in zip(groups.names, found.maps, strict=True):
         write_volume(folder / f"{name}.mrc", volume, voxel_size_angstrom)
-    save_labels(folder / PICTURE, tomogram.read, found.labels, groups.names)
+    try:
+        save_labels(folder / PICTURE, tomogram.read, found.labels, groups.names)
+    except ZooError as error:
+        raise ZooError(f"{tomogram.path}: {error}") from error
     with whole_file(folder / SCRIPT, "w") as file:
         file.write(chimerax_script(groups.names, tomogram, Path(final or folder), level))
     return [ANNOTATION, *(f"{name}.mrc" for name in groups.names), PICTURE, SCRIPT]
@@ -154,6 +157,8 @@ def chimerax_script(names, tomogram: TomogramBlocks, folder: Path, level: float)
 
 
 def _check_tomogram(tomogram: TomogramBlocks, model, places: np.ndarray) -> None:
+    if 1 in tomogram.shape:
+        raise ZooError(f"{tomogram.path}: one section is an image, expected a tomogram")
     voxel, own = tomogram.voxel_size_angstrom, model.voxel_size_angstrom
     if voxel and abs(voxel / own - 1) > _SAME_VOXEL:
         raise ZooError(

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from zoo.analysis.figures import new_figure
+from zoo.errors import ZooError
 
 _PANELS = 6
 _HALF_THICKNESS = 2
@@ -22,7 +23,7 @@ def draw_sections(
     """A figure of six sections of a tomogram (z, y, x), each the mean of five; the axes are in voxels.
 
     ``read`` gives a part of the tomogram; ``draw(panel, z, step)`` adds what belongs to a section of which
-    every ``step``-th pixel is shown.
+    every ``step``-th pixel is shown. Raises ZooError for voxels that are not finite.
     """
     count = min(_PANELS, shape[0])
     columns = min(3, count)
@@ -39,6 +40,8 @@ def draw_sections(
         plane = np.zeros(shape[1:], np.float32)
         for section in range(low, high):
             plane += read((slice(section, section + 1), slice(0, shape[1]), slice(0, shape[2])))[0]
+        if not np.isfinite(plane).all():
+            raise ZooError(f"section {z} (from 0) holds voxels that are NaN or infinite; repair the tomogram")
         step = max(max(shape[1:]) // _MOST_PIXELS, 1)
         plane = ndimage.gaussian_filter(plane, step)[::step, ::step]
         dark, bright = np.percentile(plane, [0.5, 99.5])

@@ -99,6 +99,19 @@ def _read_places(path: str, tomogram: str, shape: tuple[int, int, int], voxel: f
     return found.places, found.columns, source, []
 
 
+def _refuse_larger(table: SubtomogramTable, box: int, cut: np.ndarray) -> None:
+    """Raise ZooError where a box has more voxels along an axis than the tomogram: it never lies inside."""
+    for stack in np.unique(table.stack_index[cut]).tolist():
+        path = table.stack_paths[stack]
+        if os.path.exists(path) and min(shape := volume_file(path).shape) < box:
+            size = " x ".join(str(side) for side in shape[::-1])
+            raise ZooError(
+                f"{path}: {size} voxels, smaller than a box of {box}; give a smaller --box, or --outside "
+                "clip, "
+                "which fills what is missing with the mean"
+            )
+
+
 def keep_inside(table: SubtomogramTable, box: int, outside: str) -> tuple[SubtomogramTable, str]:
     """The table as ``outside`` asks for, and in words what was done about boxes beyond the tomogram.
 
@@ -108,6 +121,8 @@ def keep_inside(table: SubtomogramTable, box: int, outside: str) -> tuple[Subtom
     if outside not in OUTSIDE:
         raise ZooError(f"--outside {outside}: expected one of {', '.join(OUTSIDE)}")
     cut = np.isfinite(table.coordinates_voxel()).all(axis=1)
+    if outside != "clip":
+        _refuse_larger(table, box, cut)
     if outside == "refuse" or not cut.any():
         return table, ""
     reader = VolumeReader(table, box, clip=True)

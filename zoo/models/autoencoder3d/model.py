@@ -123,7 +123,8 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         if count:
             lines.append(
                 f"{count:,.0f} held-back cubes{self._smoothed()}: mean squared error "
-                f"{error / count:.4g} of a variance of {variance / count:.4g} ({1 - error / variance:.1%} explained)"
+                f"{error / count:.4g} of a variance of {variance / count:.4g} "
+                f"({1 - error / variance:.1%} explained)"
             )
         return Results(lines=[*lines, *kinds_told_apart(np.concatenate(codes), np.concatenate(labels))])
 
