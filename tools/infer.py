@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo_tools import generate_verbs, map_verbs
-from zoo_tools import map_verbs, mining_verbs
+from zoo_tools import generate_verbs, map_verbs, mining_verbs
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 from zoo_tools._variability import variability
