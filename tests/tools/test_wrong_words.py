@@ -157,7 +157,7 @@ TRAIN = [
     ("--model vaegan3d --out @DIR/values.yaml", "@DIR/values.yaml: is a file"),
     ("--model vaegan3d --start-from @DIR/none", "@DIR/none: there is no such folder"),
     ("--model vaegan3d --preset tiny --start-from @DIR/run", "@DIR/run: has no model.keras yet"),
-    ("--model vaegan3d --start-from @DIR/run", "@DIR/run: is a run of vaegan3d, but with start=abinitio3d"),
+    ("--model vaegan3d --start-from @DIR/run", "@DIR/run: is a run of vaegan3d, but this"),
     ("--model vaegan3d --set generator=network", "give start=abinitio3d and generator=states, or neither"),
     ("--resume @DIR/none", "@DIR/none: there is no such folder"),
     ("--resume @DIR/full", "@DIR/full: is not a run folder"),

@@ -180,16 +180,17 @@ def write_report(
 
 def format_report(report: ClusterReport) -> str:
     """The report as a text table, one line per cluster, the scores below."""
-    rows = [("cluster", "particles", "share", "spread")]
+    rows: list[tuple[str, ...]] = [("cluster", "particles", "share", "spread")]
     labels = any(each.label is not None for each in report.clusters)
     truths = any(each.truth is not None for each in report.clusters)
     rows[0] += ("label", "purity") if labels else ()
     rows[0] += ("true map", "FSC 0.5", "pixels", "hand") if truths else ()
     for each in report.clusters:
-        row = (str(each.cluster), f"{each.particles:,}", f"{each.share:.1%}", f"{each.spread:.3g}")
+        row: tuple[str, ...] = (str(each.cluster), f"{each.particles:,}")
+        row += (f"{each.share:.1%}", f"{each.spread:.3g}")
         if labels:
             row += ("-", "-") if each.label is None else (str(each.label), f"{each.purity:.1%}")
-        if truths:
+        if each.truth is not None:
             hand = "same" if each.truth.hand > 0 else "mirror"
             row += (each.truth.name, f"{each.truth.angstrom:.2f} Å", f"{each.truth.pixels:.2f}", hand)
         rows.append(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def write_label_records(
     settings = PackSettings(box=info.box, dtype=info.dtype, normalisation="none", contrast=1)
     result = pack_subtomogram_arrays(
         cubes,
-        out,
+        Path(out),
         settings,
         voxel_size_angstrom=info.voxel_size_angstrom,
         wedges=wedges,

@@ -34,6 +34,8 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
     The loss is the mean squared error of all voxels and the L1 norm of the codes, which makes them sparse.
     """
 
+    learning: Autoencoder3DConfig = Autoencoder3DConfig()
+
     target = "volume"
 
     def __init__(self, name: str | None = None, seed: int = 0, **config: Any):
