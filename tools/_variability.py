@@ -29,6 +29,16 @@ def variability(
             help="Of the components; by default where the half sets of the mean have an FSC of 0.5.",
         ),
     ] = None,
+    clusters: Annotated[
+        int,
+        typer.Option(
+            "--clusters",
+            metavar="K",
+            min=0,
+            max=100,
+            help="Part the particles into K classes by their coordinates, for zoo-infer reconstruct.",
+        ),
+    ] = 0,
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, max=1000, help="Most rounds of each half set; ends by itself.")
     ] = 25,
@@ -84,7 +94,7 @@ def variability(
     from zoo.analysis.reconstruction.sources import open_place
     from zoo.analysis.reconstruction.variability_files import VariabilityWishes, write_variability
 
-    wishes = VariabilityWishes(components, frames, resolution, box, rounds, seed)
+    wishes = VariabilityWishes(components, frames, resolution, box, rounds, clusters, seed)
     wishes.check()
     found = open_place(place, info, aligned, source, stacks, poses, "none", new_halves, seed, contrast)
     for line in found.lines:

@@ -14,6 +14,7 @@ from zoo.analysis.reconstruction.variability_files import VariabilityWishes, wri
 from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.particles import read_particles
 from zoo.errors import ZooError
+from zoo.metrics.clustering import clustering_scores
 from zoo.metrics.fsc import fsc
 from zoo.simulate.classes import classes_from_maps
 from zoo.simulate.embedded import embedded_classes
@@ -151,12 +152,24 @@ def test_files_are_read_back(varying, tmp_path):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
 
 
+def test_two_states_at_known_poses_are_parted(two_states, tmp_path):
+    place = open_place(two_states[0], by="none")
+    wishes = VariabilityWishes(1, 2, rounds=6, resolution_angstrom=40.0, clusters=2)
+    lines = write_variability(place, tmp_path, wishes)
+    table = read_particles(tmp_path / "particles.star")
+    column = Particles("", table, table.source_row, table.uid).column
+    assert clustering_scores(table.label, column("rlnClassNumber").astype(int))["nmi"] > 0.9
+    assert (column("rlnMaxValueProbDistribution").astype(float) > 0.5).all()
+    assert any("class 1: 3" in line for line in lines) and any("NMI" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
         ({"resolution_angstrom": 5.0}, "--resolution 5: expected 21.3 to 107 Å"),
         ({"resolution_angstrom": -1.0}, "--resolution -1"),
         ({"box": 64}, "the images have 32 pixels"),
+        ({"clusters": 1}, "--clusters 1: expected 2 or more"),
     ],
 )
 def test_what_cannot_be_is_one_line(star, tmp_path, wishes, words):

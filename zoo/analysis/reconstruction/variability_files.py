@@ -27,6 +27,7 @@ from zoo.data.formats.mrc import write_volume
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
 from zoo.data.particles import write_particles
 from zoo.errors import ZooError
+from zoo.metrics.clustering import clustering_scores
 from zoo.metrics.fsc import resolution_at
 from zoo.ops.fourier_volume import resized
 
@@ -35,22 +36,27 @@ _FEWEST = 100
 _MARGIN = 2  # shells of the box beyond the band
 _LEAST_BAND = 3
 _ENDS = 2.0, 98.0  # percentiles of a coordinate between which the series runs
+_LEAST_OF_CLUSTER = 20
 _AGREES = 0.5  # FSC of a component between the half sets, over its band, below which it is called noise
 
 
 @dataclass(frozen=True)
 class VariabilityWishes:
-    """What a person asks for. ``resolution_angstrom`` None: where the mean's half sets agree (FSC 0.5)."""
+    """What a person asks for. ``resolution_angstrom`` None: where the mean's half sets agree (FSC 0.5);
+    ``clusters`` 0: the particles keep the classes that they have."""
 
     components: int = 2
     frames: int = 10
     resolution_angstrom: float | None = None
     box: int | None = None
     rounds: int = 25
+    clusters: int = 0
     seed: int = 0
 
     def check(self) -> None:
         """Raise ZooError for a number that cannot be."""
+        if self.clusters == 1:
+            raise ZooError("--clusters 1: expected 2 or more, or 0 for none")
         if self.resolution_angstrom is not None and not self.resolution_angstrom > 0:
             raise ZooError(f"--resolution {self.resolution_angstrom:g}: expected a positive number of Å")
 
@@ -143,7 +149,11 @@ def write_variability(
         content["components"].append(
             {"share_of_mean": share[number], "agreement": agreement[number], "series": series}
         )
-    _write_particles(folder, found, varied)
+    classes = None
+    if wishes.clusters:
+        classes = _clusters(varied.z, wishes.clusters, wishes.seed)
+        lines += _cluster_lines(classes[0], found.table.label)
+    _write_particles(folder, found, varied, classes)
     (folder / VARIABILITY).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return lines
 
@@ -252,13 +262,37 @@ def _save_coordinates(path: Path, z: np.ndarray) -> None:
     save_figure(figure, path)
 
 
-def _write_particles(folder: Path, found: Found, varied: Varied) -> None:
+def _clusters(z: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A mixture of Gaussians: cluster of each particle, the largest is 0, and its probability."""
+    from sklearn.mixture import GaussianMixture
+
+    if len(z) < count * _LEAST_OF_CLUSTER:
+        raise ZooError(f"--clusters {count}: {len(z)} particles, expected {_LEAST_OF_CLUSTER} for each")
+    mixture = GaussianMixture(count, n_init=5, random_state=seed, reg_covar=1e-3).fit(z)
+    posterior = mixture.predict_proba(z)
+    order = np.argsort(-np.bincount(posterior.argmax(1), minlength=count), kind="stable")
+    posterior = posterior[:, order]
+    return posterior.argmax(1), posterior.max(1)
+
+
+def _cluster_lines(cluster: np.ndarray, label: np.ndarray) -> list[str]:
+    sizes = ", ".join(f"class {k + 1}: {size:,}" for k, size in enumerate(np.bincount(cluster)))
+    lines = [f"Gaussians of the coordinates: {sizes} particles"]
+    known = label >= 0
+    if len(np.unique(label[known])) > 1:
+        nmi = clustering_scores(label[known], cluster[known])["nmi"]
+        lines.append(f"classes against labels: NMI {nmi:.3f} of all {int(known.sum()):,} labelled particles")
+    return lines
+
+
+def _write_particles(folder: Path, found: Found, varied: Varied, classes) -> None:
     count = len(found.table)
+    cluster, probability = (found.group, found.probability) if classes is None else classes
     said = Said(
         found.euler_deg,
         found.origin_angstrom,
-        found.group + 1,
-        found.probability,
+        cluster + 1,
+        probability,
         np.zeros(count),
         found.halves.half,
     )
