@@ -335,13 +335,14 @@ def align(
         raise typer.BadParameter(f"{out}: poses are written as .star, not {out.suffix or 'without a suffix'}")
     # Not before: they import Keras.
     from zoo.analysis.columns import write_columns
-    from zoo.analysis.rows import pixel_size_note, rows_of
+    from zoo.analysis.rows import fit_notes, rows_of
     from zoo.models.outcome import pose_columns
     from zoo.serving.open_model import open_model
     from zoo_tools._progress import image_progress
 
     model = open_model(folder, "align")
-    _note(pixel_size_note(model, info))
+    for note in fit_notes(model, info):
+        _note(note)
     _note(info.contrast_note())
     with image_progress("aligning") as show:
         found = rows_of(model, "align", info, batch_size, progress=show)
@@ -380,10 +381,11 @@ def _note(text: str) -> None:
 
 def _encode(model, info, batch_size: int, by: str = "encoder"):
     from zoo.analysis.latent import encode_dataset, way_of
-    from zoo.analysis.rows import pixel_size_note
+    from zoo.analysis.rows import fit_notes
     from zoo_tools._progress import image_progress
 
-    _note(pixel_size_note(model, info))
+    for note in fit_notes(model, info):
+        _note(note)
     _note(info.contrast_note())
     way = way_of(model, by)
     with image_progress("encoding") as show:

@@ -1,10 +1,10 @@
-"""A model is applied to records of its own box; another pixel size is told."""
+"""A model is applied to records of its own box; another pixel size or normalisation is told."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from zoo.analysis.rows import pixel_size_note, require_fit
+from zoo.analysis.rows import fit_notes, pixel_size_note, require_fit
 from zoo.errors import ZooError
 
 
@@ -30,3 +30,19 @@ def test_another_pixel_size_is_told(voxel):
 def test_another_box_is_refused():
     with pytest.raises(ZooError, match="images of 64 pixels"):
         require_fit(data(), data(box=64))
+
+
+def test_another_kind_is_refused_and_another_normalisation_told():
+    model, info = data(), data()
+    model.trained_on = {"kind": "particles", "normalisation": "none"}
+    require_fit(model, info)
+    assert fit_notes(model, info) == []
+    info.normalisation = {"method": "none"}
+    assert fit_notes(model, info) == []
+    info.normalisation = {"method": "background"}
+    require_fit(model, info)
+    (note,) = fit_notes(model, info)
+    assert "set: packed with --normalisation background" in note and "trained on data with none" in note
+    info.kind = "subtomograms"
+    with pytest.raises(ZooError, match="set: subtomograms, but the model was trained on particles"):
+        require_fit(model, info)

@@ -68,26 +68,35 @@ def rows_of(
 
 
 def require_fit(model, info) -> None:
-    """Raise ZooError where records differ from what an opened model was trained on.
+    """Raise ZooError where records differ in box or kind from what an opened model was trained on.
 
-    Box, and, where the model says what it was trained on, kind and the way that grey values were normalised:
-    latents or poses of such records would mean nothing. Another pixel size is told: `pixel_size_note`.
+    Another pixel size, and grey values that were normalised in another way, are told: `fit_notes`.
     """
     if model.box != info.box:
         raise ZooError(
             f"{info.path}: {_noun(info)} of {info.box} pixels, but the model was trained on {model.box}; "
             f"pack them again with --box {model.box}"
         )
-    facts = model.trained_on
-    for name, found, option in (
-        ("kind", info.kind, ""),
-        ("normalisation", info.normalisation.get("method"), "; pack them again with --normalisation {}"),
-    ):
-        if name in facts and found is not None and facts[name] != found:
-            raise ZooError(
-                f"{info.path}: {name} {found}, but the model was trained on {facts[name]}"
-                + option.format(facts[name])
-            )
+    kind = model.trained_on.get("kind")
+    if kind is not None and kind != info.kind:
+        raise ZooError(f"{info.path}: {info.kind}, but the model was trained on {kind}")
+
+
+def fit_notes(model, info) -> list[str]:
+    """Lines for a person where records differ from those of the training in pixel size or normalisation."""
+    return [note for note in (pixel_size_note(model, info), normalisation_note(model, info)) if note]
+
+
+def normalisation_note(model, info) -> str:
+    """A line where grey values were normalised in another way than those of the training, else ""."""
+    ours, theirs = model.trained_on.get("normalisation"), info.normalisation.get("method")
+    if ours is None or theirs is None or ours == theirs:
+        return ""
+    return (
+        f"{info.path}: packed with --normalisation {theirs}, but the model was trained on data with "
+        f"{ours}: their grey values may differ in scale, and what the model says of them means little then. "
+        f"Pack with --normalisation {ours} if the values are what the model expects"
+    )
 
 
 def pixel_size_note(model, info) -> str:
