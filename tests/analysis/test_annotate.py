@@ -193,6 +193,7 @@ def test_cubes_that_are_ignored_are_left_out(straight, tmp_path):
     mined, known = open_mined(folder / "clusters"), DatasetInfo.load(folder / "rec")
     info = write_label_records(tmp_path / "weak", mined, mined.groups(), ShapeModel(), known, 0.5)
     assert info.count == int((mined.cluster == 0).sum()) and info.labels == {1: info.count}
+    assert (tmp_path / "weak" / "labels.names.txt").read_text() == "0 background\n1 ball\n"
 
 
 def test_bad_input_is_one_line(straight, tmp_path):

@@ -124,11 +124,15 @@ def test_tables_agree(written, latents, clustering):
     assert [each["particles"] for each in summary["clusters"]] == [17, 12]
 
 
-def test_printed_table_is_right(written):
+def test_printed_table_is_right(written, latents, clustering):
     text = format_report(written[1]).splitlines()
-    assert text[0].split() == ["cluster", "particles", "share", "label", "purity"]
-    assert text[1].split() == ["0", "17", "56.7%", "0", "100.0%"]
-    assert text[2].split() == ["1", "12", "40.0%", "1", "100.0%"]
+    spread = []
+    for members in (clustering.cluster == 0, clustering.cluster == 1):
+        away = latents.z_mean[members] - latents.z_mean[members].mean(axis=0)
+        spread.append(f"{np.sqrt((away**2).sum(axis=1).mean()):.3g}")
+    assert text[0].split() == ["cluster", "particles", "share", "spread", "label", "purity"]
+    assert text[1].split() == ["0", "17", "56.7%", spread[0], "0", "100.0%"]
+    assert text[2].split() == ["1", "12", "40.0%", spread[1], "1", "100.0%"]
     assert text[3:] == ["unassigned: 1 particles", "NMI 0.900, ARI 0.800"]
 
 

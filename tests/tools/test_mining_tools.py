@@ -109,7 +109,7 @@ def test_tomograms_that_cannot_be(infer, clusters, tomogram, tmp_path):
 
     volume = volume.copy()
     volume[3:22, 5, 5] = np.nan
-    with mrcfile.new(tmp_path / "nan.mrc") as mrc:
+    with mrcfile.new(tmp_path / "nan.mrc") as mrc, pytest.warns(RuntimeWarning, match="NaN"):
         mrc.set_data(volume)
         mrc.voxel_size = VOXEL
     write_volume(tmp_path / "flat.mrc", np.zeros((1, 60, 60)), VOXEL)
@@ -142,7 +142,7 @@ def test_a_tomogram_with_nan_is_not_packed(call, tomogram, tmp_path):
     volume, _ = read_volume(tomogram / "tomogram.mrc")
     volume = volume.copy()
     volume[12, 8, 8] = np.nan
-    with mrcfile.new(tmp_path / "tomogram.mrc") as mrc:
+    with mrcfile.new(tmp_path / "tomogram.mrc") as mrc, pytest.warns(RuntimeWarning, match="NaN"):
         mrc.set_data(volume)
         mrc.voxel_size = VOXEL
     words = ("--tomogram", tmp_path / "tomogram.mrc", "--coordinates", tomogram / "places.star", "--box", 12)

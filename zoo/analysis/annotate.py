@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from zoo.analysis.groups import Groups
+from zoo.analysis.groups import NAMES_NAME, Groups, write_names
 from zoo.analysis.label_figure import save_labels
 from zoo.analysis.maps import cluster_colour
 from zoo.analysis.markers import ANNOTATION
@@ -24,7 +24,7 @@ from zoo.data.tables.cube_frames import CubeFrames
 from zoo.errors import ZooError
 from zoo.files import whole_file
 
-NAMES, PICTURE, SCRIPT = "labels.names.txt", "labels.png", "annotation.cxc"
+PICTURE, SCRIPT = "labels.png", "annotation.cxc"
 _SAME_VOXEL = 0.01
 
 
@@ -126,8 +126,7 @@ def write_annotation(
     """
     folder = Path(folder)
     write_labels(folder / ANNOTATION, found.labels, voxel_size_angstrom)
-    with whole_file(folder / NAMES, "w") as file:
-        file.writelines(f"{number} {name}\n" for number, name in enumerate(groups.label_names))
+    write_names(folder / NAMES_NAME, groups)
     for name, volume in zip(groups.names, found.maps, strict=True):
         write_volume(folder / f"{name}.mrc", volume, voxel_size_angstrom)
     try:

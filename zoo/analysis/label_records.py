@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.analysis.groups import Groups
+from zoo.analysis.groups import NAMES_NAME, Groups, write_names
 from zoo.analysis.mined import Mined, check_level, members, relative_cubes
 from zoo.analysis.rows import require_fit
 from zoo.data.packing.pack_arrays import pack_subtomogram_arrays
@@ -42,9 +42,9 @@ def write_label_records(
     """Pack the cubes of all groups with ``voxel_labels`` into OUT; returns the DatasetInfo.
 
     A voxel is its cube's group, 1 and so on, where the decoded cube reaches ``level`` (`relative_cubes`),
-    else 0; cubes of the group ``background`` are 0 throughout. ``label`` is the group. Grey values are those
-    of the records ``info``, as they are. Raises ZooError where these are not the records that were
-    clustered.
+    else 0; cubes of the group ``background`` are 0 throughout. ``labels.names.txt`` in OUT names the labels.
+    ``label`` is the group. Grey values are those of the records ``info``, as they are. Raises ZooError where
+    these are not the records that were clustered.
     """
     check_level(level)
     require_fit(model, info)
@@ -74,6 +74,7 @@ def write_label_records(
         overwrite=overwrite,
         command=command,
     )
+    write_names(Path(out) / NAMES_NAME, groups)
     return result.info
 
 
