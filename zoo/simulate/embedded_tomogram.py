@@ -26,7 +26,7 @@ _SIZE_BOXES = (8, 8, 3)  # x, y, z
 _COUNT_PER_CLASS, _MEMBRANES, _FIDUCIALS = 90, 4, 12
 _POINTS = {_MEMBRANE: 150, _EMPTY: 80}
 _APART_BOXES = 0.3  # distance of points on membranes, and of empty ones from what is something
-_SNR = 0.5
+_SNR = 2.0  # of the projections, where beads are most of the signal
 _JITTER_BOXES = 1 / 16  # picks are not exactly where particles are
 
 
@@ -35,13 +35,14 @@ def embedded_cubes(
     cache_dir: str | os.PathLike | None = None,
     snr: float = _SNR,
     seed: int = 0,
-    pose_normalise: bool = False,
+    pose_normalise: bool = True,
 ) -> Path:
     """Folder of packed cubes of ``box`` voxels (None: 32) of one tomogram; their labels number `KINDS`.
 
     The tomogram (`zoo.simulate.tomogram`) holds three complexes, vesicles and gold beads, at ``snr`` of the
     projections; it lies beside the records with what is true of it, and ``places.star`` with places and
-    labels. Raises ZooError for a box that cannot be and a cache that cannot be written.
+    labels. With ``pose_normalise`` each cube lies in the frame of what it shows. Raises ZooError for a box
+    that cannot be and a cache that cannot be written.
     """
     from zoo.data.info import INFO_NAME
     from zoo.data.packing.pack_subtomograms import VolumeOptions, pack_subtomograms

@@ -48,7 +48,7 @@ AUTOENCODER3D = add(
         {
             "paper": {},
             # Minutes of two CPU cores for some hundreds of cubes.
-            "tiny": {"filters": 8, "batch_size": 16, "smooth_voxels": 1.0, "training_steps": 1500},
+            "tiny": {"filters": 8, "batch_size": 16, "smooth_voxels": 1.0, "training_steps": 600},
         },
         "tiny",
         takes={"data": "subtomograms"},
