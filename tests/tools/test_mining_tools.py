@@ -95,6 +95,13 @@ def test_groups_of_one_cluster_and_bad_words_are_one_line(infer, clusters, tomog
     assert not (tmp_path / "other").exists() and not (tmp_path / "A").exists()
 
 
+def test_the_default_level_is_the_measured_one():
+    from zoo.analysis.mined import DEFAULT_LEVEL
+    from zoo_tools import mining_verbs
+
+    assert mining_verbs._LEVEL == DEFAULT_LEVEL
+
+
 def test_more_clusters_than_cubes(infer, cube_run, tmp_path):
     arguments = ("cluster", cube_run, "--method", "kmeans", "--clusters", 17, "--out", tmp_path / "C")
     code, _, error = infer(*arguments)
