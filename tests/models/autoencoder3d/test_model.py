@@ -34,6 +34,24 @@ def test_the_paper_has_so_many_weights():
     assert tuple(out.shape) == (2, 32, 32, 32, 1)
 
 
+def test_the_encoder_is_that_of_the_paper():
+    """Convolution, ReLU, pooling, twice; then a dense layer with ReLU: made of plain layers with its "
+    "weights."""
+    model = zoo.create_model("autoencoder3d", seed=2, box=12, filters=3, smooth_voxels=0)
+    plain = keras.Sequential([keras.Input((12, 12, 12, 1))])
+    for _ in range(2):
+        plain.add(keras.layers.Conv3D(3, 3, padding="same", activation="relu"))
+        plain.add(keras.layers.MaxPooling3D(2))
+    plain.add(keras.layers.Flatten())
+    plain.add(keras.layers.Dense(32, "relu"))
+    plain.set_weights([w + 0.01 for w in model.encoder.get_weights()])
+    model.encoder.set_weights(plain.get_weights())
+    volumes, _ = cubes(3, 12)
+    found = keras.ops.convert_to_numpy(model.encode({"volume": volumes})["z_mean"])
+    assert found.std() > 0.01
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(plain(volumes)), atol=1e-5)
+
+
 @pytest.mark.parametrize("box", [8, 12, 20])
 def test_any_box_that_can_be_halved_twice(box):
     model = zoo.create_model("autoencoder3d", seed=0, box=box, filters=2)

@@ -146,10 +146,13 @@ def _encoder(s: Autoencoder3DConfig, seed: int) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((*(s.box,) * 3, 1)),
-            _conv("conv_1", s.filters, seed + 1),
+            # ReLU and the maximum may change places, and it is an eighth of the work after the pooling.
+            _conv("conv_1", s.filters, seed + 1, activation=None),
             layers.MaxPooling3D(2),
-            _conv("conv_2", s.filters, seed + 2),
+            layers.ReLU(),
+            _conv("conv_2", s.filters, seed + 2, activation=None),
             layers.MaxPooling3D(2),
+            layers.ReLU(),
             layers.Flatten(),
             layers.Dense(s.latent_dim, "relu", kernel_initializer=_glorot(seed + 3), name="code"),
         ],
