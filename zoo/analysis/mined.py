@@ -19,7 +19,7 @@ from zoo.data.tables.cube_frames import CubeFrames
 from zoo.errors import ZooError
 
 SUMMARY = "summary.json"
-DEFAULT_LEVEL = 0.3  # of 0.2 to 0.8 where labels met the truth best (docs/results.md)
+DEFAULT_LEVEL = 0.3  # about where labels met the truth of a simulated tomogram best (docs/results.md)
 _BATCH = 16
 _TOP = 99.5  # percentile of a decoded cube that counts as its top
 

@@ -57,6 +57,6 @@ AUTOENCODER3D = add(
         embedded={"data": "cubes"},
         summary="cubes of a tomogram → a few numbers each, and back: what is alike lies together",
         paper="Zeng, Leung, Zeev-Ben-Mordehai, Xu (2018): a convolutional autoencoder approach",
-        status="trains, not measured on tomograms",
+        status="works on simulated tomograms, not measured on real ones",
     )
 )
