@@ -34,8 +34,12 @@ def pack(
         bool, typer.Option("--normalise/--no-normalise", help="Scale each image by its background.")
     ] = True,
     normalisation: Annotated[
-        str, typer.Option(help="How: background (mean, std), ramp (plane, std) or signal (thesis eq. 49).")
-    ] = "background",
+        str | None,
+        typer.Option(
+            help="How: background (mean, std), ramp (plane, std), signal (thesis eq. 49), or tomogram (mean, "
+            "std of the whole one). Left out: background; with --labels tomogram."
+        ),
+    ] = None,
     circle_radius: Annotated[
         float | None, typer.Option(help="Radius of the particle in packed pixels; left out: 3/8 of the box.")
     ] = None,
@@ -68,6 +72,20 @@ def pack(
     outside: Annotated[
         str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
     ] = "refuse",
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="L.mrc", help="What each voxel of --tomogram belongs to, 0 to 127, for edss3d."),
+    ] = None,
+    label_names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1=membrane,2=...", help="Names of --labels; those of one name count as one class."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Boxes every N voxels of --tomogram, in place of PARTICLES."),
+    ] = None,
     pose_normalise: Annotated[
         bool,
         typer.Option("--pose-normalise", help="Cut each box again from --tomogram in its main axes."),
@@ -121,13 +139,19 @@ def pack(
         if tomogram is None or out is not None:
             raise ZooError("--coordinates: expected zoo-pack OUT --tomogram T.mrc --coordinates C.star")
         particles, out = coordinates, particles
+    if every is not None:
+        if tomogram is None or out is not None:
+            raise ZooError(
+                "--every: expected zoo-pack OUT --tomogram T.mrc --every N --box B, without places"
+            )
+        particles, out = tomogram, particles
     if out is None:
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
     if contrast not in ("auto", "+1", "1", "-1"):
         raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
     if pose_normalise and tomogram is None:
         raise ZooError("--pose-normalise: boxes are cut again from a tomogram; give --tomogram")
-    for path in (particles, tomogram, wedge, *(passthrough or [])):
+    for path in (particles, tomogram, labels, wedge, *(passthrough or [])):
         if path is not None and not path.is_dir():
             existing_file(path)
     # Not before: they take most of a second.
@@ -142,13 +166,17 @@ def pack(
             f"{particles}: holds no subtomograms; --tilt-convention, --wedge and --tilt-range are only for "
             "these"
         )
+    if not volumes and (labels is not None or label_names is not None):
+        raise ZooError(f"{particles}: holds no subtomograms; --labels are those of a --tomogram's voxels")
     if not volumes and tomograms is not None:
         raise ZooError(f"{particles}: holds no subtomograms; --tomograms is only for 2D tilt stacks of these")
     settings = PackSettings(
         box=(OWN_BOX if volumes else 64) if box is None else box,
         dtype=dtype,
         resample=resample,
-        normalisation=normalisation if normalise else "none",
+        normalisation=(normalisation or ("background" if labels is None else "tomogram"))
+        if normalise
+        else "none",
         circle_radius=circle_radius,
         contrast=0 if contrast == "auto" else int(contrast),
         pixel_size_angstrom=pixel_size,
@@ -186,8 +214,12 @@ def pack(
                 stacks=None if stacks is None else str(stacks),
                 tomograms=None if tomograms is None else str(tomograms),
                 pose_normalise=pose_normalise,
+                labels=None if labels is None else str(labels),
+                label_names=label_names,
+                every=every,
             )
-            result = pack_subtomograms(particles, out, settings, options, notes=notes.append, **common)
+            source = None if every is not None else particles
+            result = pack_subtomograms(source, out, settings, options, notes=notes.append, **common)
         else:
             from zoo.data.packing.pack_particles import pack_particles
 

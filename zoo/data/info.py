@@ -43,7 +43,8 @@ class DatasetInfo:
     ``doubt`` what speaks against it. ``labels`` counts the
     particles per label (-1: unknown). ``kind`` names one of `zoo.data.kinds.KINDS`; subtomograms have a
     ``wedge`` ("mask" or "tilts") and, where each voxel is labelled, the voxels of each label in
-    ``voxel_labels``; maps have ``names``. ``path`` is the folder, not stored.
+    ``voxel_labels`` and the names of labels 0, 1, ... in ``voxel_label_names``; maps have ``names``. ``path``
+    is the folder, not stored.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class DatasetInfo:
     has_poses: bool = False
     wedge: str = ""
     voxel_labels: dict[int, int] = field(default_factory=dict)
+    voxel_label_names: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     optics_groups: tuple[dict[str, Any], ...] = ()
     seed: int = 0
@@ -75,6 +77,13 @@ class DatasetInfo:
     versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     path: str = ""
+
+    def label_names(self) -> list[str]:
+        """A name for each label of voxels from 0 on; those without one are called by their number."""
+        names, most = list(self.voxel_label_names), max(self.voxel_labels, default=-1)
+        return names + [
+            f"class_{number}" if number else "background" for number in range(len(names), most + 1)
+        ]
 
     def shard_paths(self) -> list[str]:
         """Absolute paths of the shards, in record order."""
@@ -117,7 +126,8 @@ class DatasetInfo:
             content["shards"] = tuple(_shard(shard) for shard in content["shards"])
             for name in _COUNTS & set(content):
                 content[name] = {int(label): int(count) for label, count in content[name].items()}
-            content["names"] = tuple(content.get("names", ()))
+            for name in ("names", "voxel_label_names"):
+                content[name] = tuple(content.get(name, ()))
             content["optics_groups"] = tuple(content.get("optics_groups", ()))
             info = cls(**content, path=str(path))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

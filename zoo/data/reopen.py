@@ -43,8 +43,8 @@ class SourceRecord:
                 options = {} if size is None else {"pixel_size_angstrom": size}
         path = str(info.source.get("path") or "")
         beside = os.path.join(info.path, os.path.basename(path))
-        if options and options.get("pose_normalise") and not os.path.exists(path) and os.path.exists(beside):
-            path = beside  # the file of frames lies in the data set's folder and moves with it
+        if path and options is not None and not os.path.exists(path) and os.path.exists(beside):
+            path = beside  # a file of frames or places lies in the data set's folder and moves with it
         return cls(path, info.kind, options, info.command)
 
     @classmethod

@@ -22,7 +22,8 @@ class SupervisedEngine:
         self.model = engine.model
         self._held_back = held_back
         self._steps_per_pass = steps_per_pass
-        self._loss_of: Callable | None = None
+        self._sums_of: Callable | None = None
+        self.validation_figures: dict[str, float] = {}
 
     def step(self, batch: Any) -> dict[str, Any]:
         """One step; ``validation_loss`` is among the logs after the last step of a pass."""
@@ -32,17 +33,27 @@ class SupervisedEngine:
             if loss is not None:
                 self.model.judge(loss)
                 logs["validation_loss"] = loss
+                logs.update(self.validation_figures)
         return logs
 
     def validate(self) -> float | None:
-        """The loss over all held-back records; None where there are none."""
-        if self._loss_of is None:
-            self._loss_of = _compiled_loss(self.model)
+        """The loss over all held-back records; None where there are none.
+
+        ``validation_figures`` then holds what the model says of them besides, by name.
+        """
+        if self._sums_of is None:
+            self._sums_of = _compiled_sums(self.model)
         total = weight = 0.0
+        more: dict[str, np.ndarray] = {}
         for batch in self._held_back():
-            sums = self._loss_of(batch)
-            total, weight = total + float(sums[0]), weight + float(sums[1])
-        return total / weight if weight else None
+            sums = self._sums_of(batch)
+            total, weight = total + float(sums["loss"]), weight + float(sums["weight"])
+            for name, value in sums["more"].items():
+                more[name] = more.get(name, 0.0) + np.asarray(value, np.float64)
+        if not weight:
+            return None
+        self.validation_figures = self.model.validation_figures(more)
+        return total / weight
 
     @property
     def step_index(self) -> int:
@@ -63,19 +74,13 @@ class SupervisedEngine:
         return self.engine.notices()
 
 
-def _compiled_loss(learner) -> Callable:
-    """Function: batch → (sum of weighted losses, sum of weights)."""
-
-    def sums(batch):
-        weight = learner.weights_of(batch)
-        count = keras.ops.cast(keras.ops.shape(weight)[0], "float32")
-        return learner.loss(batch, weight) * count, keras.ops.sum(weight)
-
+def _compiled_sums(learner) -> Callable:
+    """Function: batch → ``learner.validation_sums`` of it."""
     if keras.backend.backend() != "tensorflow":
-        return sums
+        return learner.validation_sums
     import tensorflow as tf
 
-    graph = tf.function(sums, autograph=False, reduce_retracing=True)
+    graph = tf.function(learner.validation_sums, autograph=False, reduce_retracing=True)
 
     def call(batch):
         numbers = {name: np.asarray(value) for name, value in batch.items()}

@@ -16,6 +16,7 @@ from zoo.models.preview import Images, Maps
 
 # A checkpoint holds finite numbers only.
 _NOTHING_YET = float(np.finfo(np.float32).max)
+VOXEL_LABELS = "voxel_labels"  # feature of a batch: the class of every voxel
 HELD_BACK = "is_validation"  # feature of a batch: 1 for records that are never learned from
 
 
@@ -58,6 +59,17 @@ class SupervisedModel(ZooModel):
         """A Keras loss; the mean squared error by default."""
         return keras.losses.MeanSquaredError()
 
+    def validation_sums(self, batch: Mapping[str, Any], prediction: Any, weight: Any) -> dict[str, Any]:
+        """What ``validation_figures`` are made of, by name: arrays that add up over batches.
+
+        ``weight`` (b,) is that of each record in the loss. Nothing by default.
+        """
+        return {}
+
+    def validation_figures(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Figures of a whole validation by name, from the sums of all its batches; none by default."""
+        return {}
+
     def compile(self, optimizer=None, loss=None, **options):
         """Keras' ``compile`` with this model's own optimizer and loss where none are given."""
         super().compile(
@@ -69,7 +81,8 @@ class Supervision:
     """A compiled Keras model as a learner of one player, with what a validation needs to be resumed.
 
     ``target`` names the feature that the model's loss compares its output with; ``class_weights`` (k,) weighs
-    records by their label, or is None. The best weights so far, their loss and the number of validations
+    records by their label, or, where the target is ``voxel_labels``, each voxel
+    by its own; None: all weigh alike. The best weights so far, their loss and the number of validations
     since lie in variables beside the model's own.
     """
 
@@ -87,6 +100,7 @@ class Supervision:
     ):
         self.model, self.target, self.learning, self.seed = model, target, learning, int(seed)
         self.class_weights = class_weights
+        self._weighs_target = class_weights is not None and target == VOXEL_LABELS
         model.optimizer.build(model.trainable_variables)
         self.player_optimizers = {"model": model.optimizer}
         own = isinstance(model, ZooModel)
@@ -132,7 +146,24 @@ class Supervision:
 
     def loss(self, batch, weight, training: bool = False):
         """The compiled loss of one batch with a weight (b,) for each record."""
-        prediction = self.model(batch, training=training)
+        return self._loss_of(self.model(batch, training=training), batch, weight, training)
+
+    def validation_sums(self, batch) -> dict:
+        """``loss`` (times records) and ``weight`` of one batch of the validation, and what the model adds."""
+        weight, prediction = self.weights_of(batch), self.model(batch, training=False)
+        own = isinstance(self.model, SupervisedModel)
+        more = self.model.validation_sums(batch, prediction, weight) if own else {}
+        loss = self._loss_of(prediction, batch, weight, training=False)
+        count = ops.cast(ops.shape(weight)[0], "float32")
+        return {"more": more, "loss": loss * count, "weight": ops.sum(weight)}
+
+    def validation_figures(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Figures of the model's own sums, ``validation_`` before their names."""
+        if not isinstance(self.model, SupervisedModel):
+            return {}
+        return {f"validation_{name}": value for name, value in self.model.validation_figures(sums).items()}
+
+    def _loss_of(self, prediction, batch, weight, training: bool):
         expected = batch[self.target]
         if expected.shape[1:] != prediction.shape[1:] and len(expected.shape) == len(prediction.shape):
             raise ZooError(
@@ -141,13 +172,15 @@ class Supervision:
             )
         # One weight a record, also where the loss has a value for every pixel.
         each = ops.reshape(weight, (-1,) + (1,) * (len(prediction.shape) - 1))
+        if self._weighs_target:
+            each = each[..., 0] * ops.take(ops.convert_to_tensor(self.class_weights), expected)
         return self.model.compute_loss(
             x=batch, y=expected, y_pred=prediction, sample_weight=each, training=training
         )
 
     def weights_of(self, batch):
         """The class weight (b,) of each record; 1 without class weights."""
-        if self.class_weights is None:
+        if self.class_weights is None or self._weighs_target:
             return ops.ones_like(ops.cast(batch[HELD_BACK], "float32"))
         label = ops.maximum(ops.cast(batch["label"], "int32"), 0)
         return ops.take(ops.convert_to_tensor(self.class_weights), label)

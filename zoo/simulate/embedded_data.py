@@ -18,6 +18,7 @@ from zoo.simulate.embedded import (
     embedded_dataset,
     only_one,
 )
+from zoo.simulate.embedded_labelled import embedded_labelled_cubes
 from zoo.simulate.embedded_tomogram import embedded_cubes
 
 _SUBTOMOGRAMS_VERSION = 1
@@ -136,6 +137,7 @@ EMBEDDED = {
     "subtomograms": EmbeddedData(embedded_subtomograms, {"classes": len(_CLASSES)}),
     "maps": EmbeddedData(embedded_map_records),
     "cubes": EmbeddedData(embedded_cubes),
+    "labelled cubes": EmbeddedData(embedded_labelled_cubes),
 }
 """The embedded set of each kind that has one, and those that a model may name "
 "(`zoo.registry.Entry.embedded`)."""

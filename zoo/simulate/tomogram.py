@@ -41,10 +41,12 @@ def simulate_tomogram(
 
     particles.star holds class (`zooLabel`), pose and place (rlnCoordinateX, .., voxels, 0-based) of each
     particle, as zoo-pack --tomogram takes them. clean.mrc is the specimen, labels.mrc says what lies where
-    (0 empty, 1 to k classes, k + 1 membrane, k + 2 beads). The defocus is the same everywhere. The noise has
-    a standard deviation of 1 at the projections. Pure function of maps and settings; the folder appears when
-    all is written. Raises ZooError as `build_specimen`, and if OUT holds a tomogram (unless `overwrite`).
+    (0 empty, 1 to k classes, k + 1 membrane, k + 2 beads; labels.names.txt names them). The defocus is the
+    same everywhere. The noise has a standard deviation of 1 at the projections. Pure function of maps and
+    settings; the folder appears when all is written. Raises ZooError as `build_specimen`, and if OUT holds a
+    tomogram (unless `overwrite`).
     """
+    from zoo.data.formats.label_volume import write_names
     from zoo.data.formats.mrc import write_stack, write_volume
 
     out = Path(os.path.abspath(out))
@@ -54,6 +56,7 @@ def simulate_tomogram(
         images, scale = image_slab(specimen.density, voxel, settings)
         write_volume(work / "clean.mrc", specimen.density * np.float32(scale), voxel)
         write_volume(work / "labels.mrc", specimen.labels, voxel)
+        write_names(work / "labels.mrc", label_names(classes))
         write_stack(work / "tilts.mrcs", images, voxel)
         (work / "tilts.rawtlt").write_text("".join(f"{angle:.2f}\n" for angle in angles))
         for number, density in enumerate(classes.maps):
@@ -65,6 +68,12 @@ def simulate_tomogram(
         write_volume(work / "tomogram.mrc", volume, voxel)
     asked = settings.imaging.count_of_each
     return TomogramResult(out / "tomogram.mrc", out / "particles.star", placed, asked)
+
+
+def label_names(classes: ClassMaps) -> list[str]:
+    """The names of the labels in labels.mrc, 0 first."""
+    plain = [name.replace(",", "_").replace("=", "_").replace("/", "_") for name in classes.names]
+    return ["background", *plain, "membrane", "fiducial"]
 
 
 def image_slab(

@@ -14,7 +14,7 @@ from zoo.data.records import batches, split
 from zoo.engines.protocol import Engine
 from zoo.errors import ZooError
 from zoo.models.base import ZooModel
-from zoo.models.supervised import PlainModel, Supervision, balanced_weights
+from zoo.models.supervised import VOXEL_LABELS, PlainModel, Supervision, balanced_weights
 from zoo.runs.inputs import Inputs
 from zoo.training.devices import Devices
 
@@ -89,7 +89,8 @@ def _supervision(model: keras.Model, config: Mapping[str, Any], info) -> Supervi
         raise ZooError(f"{name}: its target {target!r} is no feature of {info.path}; these are: {features}")
     if not model.built or not model.variables:
         model({key: keras.ops.convert_to_tensor(value) for key, value in _numbers(first).items()})
-    weights = balanced_weights(info.labels) if learning.class_weights == "balanced" else None
+    counts = info.voxel_labels if target == VOXEL_LABELS else info.labels
+    weights = balanced_weights(counts) if learning.class_weights == "balanced" else None
     return Supervision(model, target, learning, weights, config["seed"])
 
 

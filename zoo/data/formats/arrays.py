@@ -32,6 +32,7 @@ class ArrayReader:
         self.table, self.volumes, self.box = table, volumes, volumes.shape[1]
         self.wedges = None if wedges is None else self._weights(wedges)
         self.voxel_labels = None if voxel_labels is None else self._labels(voxel_labels)
+        self.label_names: tuple[str, ...] = ()
         self.stores_masks = self.wedges is not None
         self.headers = {
             stack: VolumeFile(path, volumes.shape[1:], 0.0) for stack, path in enumerate(table.stack_paths)

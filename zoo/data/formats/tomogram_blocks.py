@@ -26,3 +26,7 @@ class TomogramBlocks:
     def read(self, part: tuple[slice, slice, slice]) -> np.ndarray:
         """Voxels of a part (slices along z, y, x with start and stop), float32, a copy."""
         return self._parts.part(self.path, part)
+
+    def close(self) -> None:
+        """Let go of the file; it is opened again when needed."""
+        self._parts.close()

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import os
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from zoo.data.tables.particle_table import FLIPPED, PREMULTIPLIED
 from zoo.data.tables.subtomogram_table import COORDINATE_COLUMNS, SubtomogramTable
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.data.formats.label_volume import LabelVolume
+    from zoo.data.formats.tomogram_scale import GreyScale
 
 _CACHED_WEIGHTS = 8
 
@@ -47,6 +52,8 @@ class VolumeReader:
     ``box`` in voxels is needed where they are cut from tomograms. Opening it reads every header and raises
     ZooError for a missing file, a volume that is no cube, volumes of different box, a box beyond its
     tomogram (unless ``clip``: the rest is then filled with the mean of what is inside).
+
+    Boxes of one tomogram may be given its ``scale`` (`GreyScale`), and its ``label_volume`` (`LabelVolume`).
     """
 
     def __init__(self, table: SubtomogramTable, box: int | None = None, clip: bool = False):
@@ -54,6 +61,9 @@ class VolumeReader:
             raise ZooError("no subtomograms: nothing to read")
         self.table, self.clip = table, clip
         self._known: tuple | None = None
+        self.scale: GreyScale | None = None
+        self.label_volume: LabelVolume | None = None
+        self.label_names: tuple[str, ...] = ()
         self.headers = {stack: self._open(stack) for stack in np.unique(table.stack_index).tolist()}
         self.box = self._common_box(box)
         # of the whole table: a part of it stores its wedges in the same form
@@ -114,8 +124,17 @@ class VolumeReader:
                             "--pose-normalise"
                         )
                     volume = apply_correction(volume, correction)
-            out[place] = volume
+            out[place] = volume if self.scale is None else self.scale.of(volume)
         return out
+
+    def labels(self, index: int) -> np.ndarray | None:
+        """Labels of the voxels, (z, y, x) int8, 0 beyond the tomogram; None where none were given."""
+        if self.label_volume is None:
+            return None
+        inside, within = self._part(index)
+        labels = np.zeros((self.box,) * 3, np.int8)
+        labels[within] = self.label_volume.part(inside)
+        return labels
 
     def wedge(self, index: int, box: int) -> np.ndarray:
         """Fourier weight, half form (box, box, box // 2 + 1) float32, of a volume cropped to ``box``."""
@@ -131,6 +150,8 @@ class VolumeReader:
     def close(self) -> None:
         """Let go of the tomograms; they are opened again when needed."""
         self._tomograms.close()
+        if self.label_volume is not None:
+            self.label_volume.close()
 
     def where(self, index: int) -> str:
         """ "file: row N" of a subtomogram."""
@@ -170,18 +191,24 @@ class VolumeReader:
                 return self._tomograms.part(file.path, inside)
 
             return cut_in_frame(part, file.shape, middle, frame.matrices, frame.centres_voxel, self.box)
-        low = self._corner(index)
-        inside = tuple(
-            slice(max(start, 0), min(start + self.box, size))
-            for start, size in zip(low, file.shape, strict=True)
-        )
-        data = self._tomograms.part(file.path, (inside[0], inside[1], inside[2]))
+        inside, within = self._part(index)
+        data = self._tomograms.part(file.path, inside)
         if data.shape == (self.box,) * 3:
             return data
         volume = np.full((self.box,) * 3, data.mean(), dtype=np.float32)
-        pairs = zip(inside, low, strict=True)
-        volume[tuple(slice(part.start - start, part.stop - start) for part, start in pairs)] = data
+        volume[within] = data
         return volume
+
+    def _part(self, index: int) -> tuple[tuple[slice, slice, slice], tuple[slice, slice, slice]]:
+        """What of a tomogram lies in a box (slices along z, y, x), and where it lies in that."""
+        shape, low = self.headers[int(self.table.stack_index[index])].shape, self._corner(index)
+        inside = [
+            slice(max(start, 0), min(start + self.box, size)) for start, size in zip(low, shape, strict=True)
+        ]
+        within = [
+            slice(part.start - start, part.stop - start) for part, start in zip(inside, low, strict=True)
+        ]
+        return (inside[0], inside[1], inside[2]), (within[0], within[1], within[2])
 
     def _corner(self, index: int) -> list[int]:
         """First voxel (z, y, x) of a box: its voxel box // 2 is the rounded coordinate."""

@@ -10,7 +10,7 @@ import numpy as np
 from zoo.data.packing.threads import one_blas_thread
 from zoo.errors import ZooError
 
-METHODS = ("background", "ramp", "signal", "none")
+METHODS = ("background", "ramp", "signal", "tomogram", "none")
 _CHUNK_PIXELS = 1 << 18
 
 
@@ -51,14 +51,15 @@ def normalise(
     instead of its mean (RELION's default). ``signal``: subtract the background mean, divide by the
     difference between the mean inside the circle and the background mean (eq. 49 of the VAE-GAN
     thesis to the letter; it turns dark particles bright and needs images with strong signal).
-    ``none``: as they are. ``radius_pixels`` defaults to ``default_radius``. An image with a constant
-    background (masked, such as a class average) is divided by the standard deviation of the whole
-    image instead; a blank image becomes zero. Raises ZooError for an unknown method or radius.
+    ``none``: as they are; so ``tomogram``, whose boxes come on the scale of their tomogram. ``radius_pixels``
+    defaults to ``default_radius``. An image with a constant background (masked, such as a class average) is
+    divided by the standard deviation of the whole image instead; a blank image becomes zero. Raises ZooError
+    for an unknown method or radius.
     """
     if method not in METHODS:
         raise ZooError(f"unknown normalisation {method!r}; choose one of {', '.join(METHODS)}")
     images = np.asarray(images, dtype=np.float32)
-    if method == "none":
+    if method in ("none", "tomogram"):
         return images.copy()
     box, ndim = images.shape[-1], images.ndim - 1
     geometry = _geometry(box, float(default_radius(box) if radius_pixels is None else radius_pixels), ndim)

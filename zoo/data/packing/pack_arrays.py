@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader, array_names
+from zoo.data.formats.label_volume import check_label_names
 from zoo.data.formats.stored_volumes import StoredVolumes
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.shards import PackSettings
@@ -28,6 +29,7 @@ def pack_subtomogram_arrays(
     tilt_range_deg: tuple[float, float] = (-90.0, 90.0),
     wedges: np.ndarray | None = None,
     voxel_labels: np.ndarray | None = None,
+    voxel_label_names: Sequence[str] = (),
     columns: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     command: str = "",
@@ -36,7 +38,8 @@ def pack_subtomogram_arrays(
 
     ``wedges``: centred Fourier weights of each or of all; without them the range of tilts about y holds.
     ``voxel_labels`` (n, z, y, x), 0 to 127, become the feature of this name; ``settings.box`` must then be
-    the box of the volumes: labels cannot be resampled. ``columns`` are more columns of ``SubtomogramTable``
+    the box of the volumes: labels cannot be resampled. ``voxel_label_names`` are those of labels 0, 1, and so
+    on. ``columns`` are more columns of ``SubtomogramTable``
     (``label``, ``rot_deg``, ...). Raises ZooError for arrays that do not fit each other.
     """
     count = len(volumes)
@@ -51,6 +54,7 @@ def pack_subtomogram_arrays(
     known.update(columns or {})
     table = SubtomogramTable(names, _common(names, voxel_size_angstrom, known), stack_names=names)
     reader = ArrayReader(table, volumes, wedges, voxel_labels)
+    reader.label_names = check_label_names(voxel_label_names, out)
     return _pack(table, reader, out, settings, overwrite, command)
 
 

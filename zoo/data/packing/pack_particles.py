@@ -130,6 +130,8 @@ def pack_table(
     ``contrast`` is what `find_contrast` found where it was asked before, None: it is found here.
     """
     started = time.monotonic()
+    if settings.normalisation == "tomogram" and getattr(reader, "scale", None) is None:
+        raise ZooError(f"{out}: --normalisation tomogram is for boxes cut from a --tomogram")
     if processes is not None and not 1 <= processes <= _MOST_PROCESSES:
         raise ZooError(f"--processes {processes}: expected 1 to {_MOST_PROCESSES}")
     share, out = share or WorkerShare(), Path(out).absolute()

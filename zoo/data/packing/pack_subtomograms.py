@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from zoo.data.formats.coordinates import OUTSIDE, keep_inside
 from zoo.data.formats.tilt_stacks import TiltStackReader
+from zoo.data.formats.tomogram_blocks import TomogramBlocks
+from zoo.data.formats.tomogram_scale import measure_scale
 from zoo.data.formats.volumes import VolumeReader
+from zoo.data.packing.label_options import contrast_of, describe_labels, open_labels, write_grid
 from zoo.data.packing.pack_particles import PackResult, find_contrast, pack_table, require_pixel_size
 from zoo.data.packing.partition import WorkerShare
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
@@ -36,7 +40,9 @@ class VolumeOptions:
     ``tomogram_name`` is how the source names the tomogram, ``stacks`` the folder that volumes or tomogram
     have moved to. ``tomograms`` is the tomograms.star that describes the tilts of 2D stacks, where it is
     not beside the source. ``pose_normalise`` cuts each box again from the tomogram, in the frame of what it
-    shows (`principal_frame`).
+    shows (`principal_frame`). ``labels`` is the volume of what each voxel of the tomogram belongs to,
+    ``label_names`` names its numbers ("1=membrane,2=ribosome"); ``every`` so many voxels there is a box where
+    no source names places.
     """
 
     tomogram: str | None = None
@@ -48,10 +54,13 @@ class VolumeOptions:
     stacks: str | None = None
     tomograms: str | None = None
     pose_normalise: bool = False
+    labels: str | None = None
+    label_names: str | None = None
+    every: int | None = None
 
 
 def pack_subtomograms(
-    source: str | Path,
+    source: str | Path | None,
     out: str | Path,
     settings: PackSettings,
     options: VolumeOptions | None = None,
@@ -67,7 +76,8 @@ def pack_subtomograms(
     """Pack subtomograms into TFRecord shards, table.npz and info.json, as ``pack_particles`` does particles.
 
     A smaller ``settings.box`` is a Fourier crop of volumes and wedges; ``OWN_BOX`` keeps theirs. Cut from a
-    tomogram, ``settings.box`` is the box in its voxels. ``notes`` gets what a person should know: boxes left
+    tomogram, ``settings.box`` is the box in its voxels, and without a ``source`` there is one every
+    ``options.every`` voxels. ``notes`` gets what a person should know: boxes left
     out or clipped, no wedge stated. Raises ZooError with one line for bad input.
     """
     options, out = options or VolumeOptions(), Path(out).absolute()
@@ -84,6 +94,26 @@ def pack_subtomograms(
             "--rescale: is for images; bring subtomograms to one voxel size with relion_image_handler "
             "--rescale_angpix, their wedges too"
         )
+    with undone_on_error(out):
+        return _pack(source, out, settings, options, notes, share=share, processes=processes,
+                     overwrite=overwrite, finalise_only=finalise_only, command=command,
+                     progress=progress)  # fmt: skip
+
+
+def _pack(
+    given: str | Path | None,
+    out: Path,
+    settings: PackSettings,
+    options: VolumeOptions,
+    notes: Callable[[str], None],
+    **common: Any,
+) -> PackResult:
+    if options.labels is None and options.label_names is not None:
+        raise ZooError(f"--label-names {options.label_names}: names the labels of --labels; give these")
+    labels = None
+    if options.labels is not None:
+        labels = open_labels(options.labels, options.tomogram, options.label_names, options.pose_normalise)
+    source = _places(given, out, settings, options, notes)
     tilts = _in_our_sign(options)
     table = read_subtomograms(
         source,
@@ -120,24 +150,33 @@ def pack_subtomograms(
     if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
         notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
     contrast = None
-    with undone_on_error(out):
-        if options.pose_normalise:
-            assert isinstance(reader, VolumeReader)  # places in a tomogram
-            anew = overwrite and not finalise_only
-            reader, contrast = _in_frames(reader, out, settings, options, anew, notes, progress)
-        return pack_table(
-            reader.table,
-            reader,
-            out,
-            settings,
-            share=share,
-            processes=processes,
-            overwrite=overwrite,
-            finalise_only=finalise_only,
-            command=command,
-            progress=progress,
-            contrast=contrast,
+    if settings.normalisation == "tomogram":
+        if not isinstance(reader, VolumeReader) or options.tomogram is None:
+            raise ZooError(f"{source}: --normalisation tomogram is for boxes cut from a --tomogram")
+        reader.scale = measure_scale(TomogramBlocks(options.tomogram))
+    if labels is not None:
+        assert isinstance(reader, VolumeReader)  # places in a tomogram
+        reader.label_volume, reader.label_names = labels, labels.names
+        notes(describe_labels(labels))
+        contrast = None if settings.contrast else contrast_of(labels)
+    if options.pose_normalise:
+        assert isinstance(reader, VolumeReader)
+        anew = common["overwrite"] and not common["finalise_only"]
+        reader, contrast = _in_frames(reader, out, settings, options, anew, notes, common["progress"])
+    return pack_table(reader.table, reader, out, settings, contrast=contrast, **common)
+
+
+def _places(given, out: Path, settings: PackSettings, options: VolumeOptions, notes) -> str | Path:
+    """The file of places or subtomograms: that which was given, or boxes on a grid."""
+    if options.every is None:
+        if given is None:
+            raise ZooError(f"{out}: no places to cut boxes at: give --coordinates, or --every N voxels")
+        return given
+    if given is not None or options.tomogram is None or settings.box == OWN_BOX:
+        raise ZooError(
+            f"--every {options.every}: cuts boxes of --box voxels all over a --tomogram; leave out the places"
         )
+    return write_grid(out, options.tomogram, settings.box, options.every, notes)
 
 
 def _in_frames(

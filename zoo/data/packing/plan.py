@@ -41,6 +41,7 @@ class PackPlan:
     settings: PackSettings
     source_box: int
     source: dict
+    label_names: tuple[str, ...] = ()
 
     def count(self, shard: int) -> int:
         """Records in a shard."""
@@ -90,6 +91,7 @@ def make_plan(table: ParticleTable, reader: Reader, settings: PackSettings) -> P
         settings=settings,
         source_box=reader.box,
         source=_describe_source(table, reader),
+        label_names=tuple(getattr(reader, "label_names", ())),
     )
 
 
@@ -197,6 +199,10 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())
         files += table.wedge_paths
+        labels = getattr(reader, "label_volume", None)
+        if labels is not None:
+            files.append(labels.path)
+            digest.update(repr((labels.numbers.tolist(), labels.names)).encode())
         tilts = table.tilts
         for path in () if tilts is None else tilts.files:
             digest.update(Path(path).read_bytes())

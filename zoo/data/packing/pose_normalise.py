@@ -14,6 +14,7 @@ import numpy as np
 from zoo.data.formats.subtomogram_star_write import ANGLES, ORIGINS, write_subtomograms
 from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME
+from zoo.data.packing.label_options import PLACES_NAME
 from zoo.data.packing.plan import PackState
 from zoo.data.packing.principal_frame import principal_frame
 from zoo.data.tables.cube_frames import CubeFrames
@@ -72,14 +73,15 @@ def frames_in(
 
 @contextlib.contextmanager
 def undone_on_error(out: Path) -> Iterator[None]:
-    """Remove the frames again where bad input ends the first run before anything was packed."""
-    had_folder, had_frames = out.exists(), (out / STAR_NAME).exists()
+    """Remove frames and places again where bad input ends the first run before anything was packed."""
+    names = (STAR_NAME, STATE_NAME, PLACES_NAME)
+    had_folder, had = out.exists(), any((out / name).exists() for name in names)
     try:
         yield
     except ZooError:
         begun = (out / INFO_NAME).exists() or PackState.folder_in(out).exists()
-        if not begun and not had_frames:
-            for name in (STAR_NAME, STATE_NAME):
+        if not begun and not had:
+            for name in names:
                 (out / name).unlink(missing_ok=True)
             if not had_folder:
                 with contextlib.suppress(OSError):  # not empty: what lies there is somebody's

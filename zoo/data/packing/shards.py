@@ -89,7 +89,7 @@ class PackSettings:
                 f"--pixel-size {size:g} says that all images have one, --rescale that they have several; "
                 "give one of the two"
             )
-        if self.normalisation != "none":
+        if self.normalisation not in ("none", "tomogram"):
             check_radius(self.box, self.radius())
 
     def radius(self) -> float:

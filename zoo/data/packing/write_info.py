@@ -50,7 +50,9 @@ def make_info(
         contrast=contrast,
         normalisation={
             "method": settings.normalisation,
-            "circle_radius_pixels": settings.radius() if settings.normalisation != "none" else None,
+            "circle_radius_pixels": (
+                settings.radius() if settings.normalisation not in ("none", "tomogram") else None
+            ),
         },
         statistics=earlier.statistics if earlier else _statistics(markers),
         resample=settings.resample,
@@ -59,6 +61,7 @@ def make_info(
         has_poses=_all_known(table, EULER_COLUMNS),
         wedge=_wedge_form(table),
         voxel_labels=earlier.voxel_labels if earlier else _sum_counts(markers),
+        voxel_label_names=plan.label_names,
         names=table.names if isinstance(table, MapTable) else (),
         optics_groups=tuple(groups),
         seed=settings.seed,

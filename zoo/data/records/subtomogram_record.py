@@ -46,7 +46,7 @@ def volume_features(
             features[-1]["frame_euler_deg"] = frames[0][row].astype(np.float32)
             shift = frames[1][row] * table.pixel_size_angstrom[row]
             features[-1]["frame_shift_angstrom"] = shift.astype(np.float32)
-        labels = reader.labels(row) if isinstance(reader, ArrayReader) else None
+        labels = None if isinstance(reader, TiltStackReader) else reader.labels(row)
         if labels is not None:
             features[-1][VOXEL_LABELS] = labels.tobytes()
     return features

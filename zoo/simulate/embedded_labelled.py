@@ -1,0 +1,78 @@
+"""Cubes of one synthetic tomogram whose voxels are labelled, to learn segmentation without any file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from zoo.simulate.classes import ClassMaps, check_box
+from zoo.simulate.embedded import cache_folder, only_one
+from zoo.simulate.embedded_complexes import COMPLEXES, embedded_complexes
+
+LABELLED_COMPLEXES = ("large_lumps", "barrel", "tripod")  # 3, 0.7 and 0.3 MDa
+LABEL_NAMES = "1=globule,2=globule,3=globule,4=membrane,5=fiducial"
+
+_VERSION = 1
+_EDGE_ANGSTROM = 454.4  # of a cube: 32 voxels of 14.2 Å, as in the paper
+_SIZE_BOXES = (8, 8, 2)  # x, y, z
+_COUNT, _MEMBRANES, _FIDUCIALS = 45, 4, 16
+_SNR = 0.5
+
+
+def embedded_labelled_cubes(
+    box: int | None = None, cache_dir: str | os.PathLike | None = None, snr: float = _SNR, seed: int = 0
+) -> Path:
+    """Folder of packed cubes of ``box`` voxels (None: 32) that cover a tomogram without overlap.
+
+    Their voxels are background, globule (three complexes), membrane (vesicles) and fiducial. The tomogram, at
+    ``snr`` of the projections, lies beside the records with what is true of it. Raises ZooError for a box
+    that cannot be and a cache that cannot be written.
+    """
+    from zoo.data.info import INFO_NAME
+    from zoo.data.packing.pack_subtomograms import VolumeOptions, pack_subtomograms
+    from zoo.data.packing.shards import PackSettings
+
+    box = 32 if box is None else box
+    check_box(box)
+    parts = f"v{_VERSION}-box{box}-snr{snr:g}-seed{seed}"
+    folder = cache_folder(cache_dir) / f"embedded-labelled-{parts}"
+    records = folder / "records"
+    if (records / INFO_NAME).exists():
+        return records
+    with only_one(folder):
+        tomogram = folder / "tomogram" / "tomogram.mrc"
+        if not tomogram.exists():
+            _simulate(box, tomogram.parent, snr, seed)
+        labels = str(tomogram.with_name("labels.mrc"))
+        options = VolumeOptions(
+            str(tomogram), tilt_range_deg=(-60, 60), labels=labels, label_names=LABEL_NAMES, every=box
+        )
+        packing = PackSettings(box, normalisation="tomogram", contrast=1, seed=seed, name="embedded")
+        pack_subtomograms(None, records, packing, options, processes=1, command="embedded_labelled_cubes")
+    return records
+
+
+def labelled_classes(voxel_size_angstrom: float) -> ClassMaps:
+    """The three complexes, at equal density, in a box of 45 nm."""
+    found = embedded_complexes(round(_EDGE_ANGSTROM / voxel_size_angstrom / 2) * 2, voxel_size_angstrom)
+    maps = []
+    for name in LABELLED_COMPLEXES:
+        density = found.maps[found.names.index(name)]
+        # Each has a standard deviation of 1: a small one would be the densest.
+        maps.append(density * np.float32(COMPLEXES[name][0] / density.sum() / 1e3))
+    return ClassMaps(np.stack(maps), voxel_size_angstrom, LABELLED_COMPLEXES)
+
+
+def _simulate(box: int, out: Path, snr: float, seed: int) -> None:
+    from zoo.simulate.subtomogram_settings import SubtomogramSettings
+    from zoo.simulate.tomogram import simulate_tomogram
+    from zoo.simulate.tomogram_settings import TomogramSettings
+
+    x, y, z = (side * box for side in _SIZE_BOXES)
+    imaging = SubtomogramSettings(_COUNT, snr=snr, seed=seed)
+    settings = TomogramSettings(imaging, (x, y, z), _MEMBRANES, _FIDUCIALS)
+    simulate_tomogram(
+        labelled_classes(_EDGE_ANGSTROM / box), out, settings, command="embedded_labelled_cubes"
+    )
