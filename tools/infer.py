@@ -10,6 +10,7 @@ import typer
 from zoo_tools import generate_verbs, map_verbs, mining_verbs
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
+from zoo_tools._segment import segment
 from zoo_tools._variability import variability
 
 app = make_app(
@@ -372,6 +373,7 @@ app.command()(generate_verbs.interpolate)
 app.command()(generate_verbs.neighbours)
 app.command()(reconstruct)
 app.command()(variability)
+app.command()(segment)
 
 
 def _note(text: str) -> None:

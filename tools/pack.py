@@ -270,4 +270,8 @@ def main() -> None:
         from zoo_tools.pack_maps import main as pack_maps
 
         return pack_maps()
+    if sys.argv[1:2] == ["join"]:
+        from zoo_tools.pack_join import main as pack_join
+
+        return pack_join()
     run(app, "zoo-pack")

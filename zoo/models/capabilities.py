@@ -90,9 +90,24 @@ class Classifies(Capability):
 
 
 class Segments(Capability):
-    """Volumes → the probability of each class in every voxel."""
+    """Volumes → the probability of each class in every voxel.
+
+    ``class_names`` are those of the classes, the background first. A voxel sees others up to ``reach_voxels``
+    away; volumes have a ``multiple`` of voxels along each axis.
+    """
 
     verb = "segment"
+    class_names: tuple[str, ...]
+    reach_voxels: int
+    multiple: int = 1
+
+    def segments(self) -> dict[str, Any]:
+        """What is known of the classes and of how far a voxel sees, by the names of the attributes."""
+        return {
+            "class_names": list(self.class_names),
+            "reach_voxels": self.reach_voxels,
+            "multiple": self.multiple,
+        }
 
     def segment(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """``probability`` (b, z, y, x, k)."""

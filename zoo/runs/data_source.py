@@ -57,6 +57,7 @@ def describe(info, path: str | Path | None, embedded_set: str | None = None) -> 
         "kind": info.kind,
         "path": str(Path(info.path).absolute()),
         "normalisation": info.normalisation.get("method"),
+        "circle_radius_pixels": info.normalisation.get("circle_radius_pixels"),
         "contrast_sign": info.contrast_sign,
         "count": info.count,
         "box": info.box,

@@ -7,12 +7,13 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from zoo.errors import ZooError
 from zoo.files import whole_folder
-from zoo.models.capabilities import latent_dim_of, verbs_of
+from zoo.models.capabilities import Segments, latent_dim_of, verbs_of
 from zoo.serving.checksums import crc32_of_files
 from zoo.serving.places import METADATA, export_target
 from zoo.serving.seeded import seeded
@@ -24,7 +25,7 @@ def export_model(
     version: int = 1,
     overwrite: bool = False,
     then: str = "",
-    trained_on: Mapping[str, str] | None = None,
+    trained_on: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``OUT_DIR/VERSION/``, a SavedModel with one signature per entry of ``model.endpoints()``.
 
@@ -90,6 +91,7 @@ def _write_metadata(model, endpoints: dict, folder: Path, trained_on: dict) -> N
         "config": keras.saving.serialize_keras_object(model)["config"],
         "latent_dim": latent_dim_of(model),
         "verbs": verbs_of(model),
+        "segments": model.segments() if isinstance(model, Segments) else {},
         "trained_on": trained_on,
         "box": int(model.box),
         "voxel_size_angstrom": float(model.voxel_size_angstrom),

@@ -7,7 +7,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.models.base import EpochModel, ZooModel
-from zoo.models.capabilities import Aligns, latent_dim_of, verbs_of
+from zoo.models.capabilities import Aligns, Segments, latent_dim_of, verbs_of
 from zoo.serving.places import check_model, finished_run, open_data_of, refuse_verbs, saved_model_folder
 
 __all__ = ["RunModel", "open_data_of", "open_model", "saved_model_folder"]
@@ -43,7 +43,7 @@ class RunModel:
     """A trained Keras model for use: what it can do runs as compiled graphs on NumPy arrays.
 
     ``verbs`` names what it can do, ``features(verb)`` what that reads of a batch; ``trained_on`` says what is
-    known of its data (`facts_of_run`).
+    known of its data (`facts_of_run`), ``segments`` what `Segments` knows of its classes (empty of others).
     """
 
     def __init__(self, model, path="", trained_on=None):
@@ -55,6 +55,7 @@ class RunModel:
         self.voxel_size_angstrom = float(model.voxel_size_angstrom)
         self.latent_dim = latent_dim_of(model)
         self.verbs = verbs_of(model)
+        self.segments = model.segments() if isinstance(model, Segments) else {}
         self._compiled: dict[tuple[str, ...], Callable] = {}
 
     def features(self, verb: str) -> list[str]:
@@ -150,4 +151,5 @@ def facts_of_run(path) -> dict:
 
     data = RunFolder.open(path).config.get("data", {})
     first = next(iter(data["roles"].values())) if "roles" in data else data
-    return {name: first[name] for name in ("kind", "normalisation") if first.get(name) is not None}
+    names = ("kind", "normalisation", "contrast_sign", "circle_radius_pixels")
+    return {name: first[name] for name in names if first.get(name) is not None}

@@ -31,6 +31,7 @@ class ServedModel:
             self.metadata = json.loads((self.path / METADATA).read_text(encoding="utf-8"))
             self.latent_dim = int(self.metadata["latent_dim"])
             self.trained_on = dict(self.metadata.get("trained_on", {}))
+            self.segments = dict(self.metadata.get("segments", {}))
             # Models exported before verbs were written down name them as signatures.
             known = [each.verb for each in CAPABILITIES]
             self.verbs = [verb for verb in known if verb in self.metadata["signatures"]]

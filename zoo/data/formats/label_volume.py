@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from zoo.data.formats.tomogram_blocks import TomogramBlocks
 from zoo.errors import ZooError
@@ -15,6 +16,7 @@ from zoo.files import whole_file
 BACKGROUND = "background"
 MOST_LABELS = 128
 _SAME_VOXEL = 0.01
+_AROUND_VOXELS = 4
 
 
 class LabelVolume:
@@ -23,25 +25,23 @@ class LabelVolume:
     ``names_of`` names numbers; numbers of one name are one class, number 0 is the background unless it has a
     name. Without it the names are those of ``STEM.names.txt`` beside the file, or ``class_1`` and so on.
     ``numbers`` (128,) is the class of each number, ``counts`` (classes,) their voxels; ``contrast_sign`` is 1
-    where what is labelled is brighter than the background, else -1, and 0 where there is no background.
-    Everything is read once when it is opened. Raises ZooError for another size or voxel than the tomogram's,
-    for values that are no whole numbers, and where all voxels are of one class.
+    where what is labelled is brighter than the background around it, else -1, and 0 where there is no
+    background. Everything is read when it is opened. Raises ZooError for another size or voxel than the
+    tomogram's, for values that are no whole numbers, and where all voxels are of one class.
     """
 
     def __init__(self, path: str | os.PathLike, tomogram: TomogramBlocks, names_of: Mapping[int, str] | None):
         self._blocks = TomogramBlocks(path)
         self.path = self._blocks.path
         self._check_geometry(tomogram)
-        counts, sums = self._look(tomogram)
+        counts = self._look()
         self.numbers, self.names = _classes(self.path, np.flatnonzero(counts), names_of)
         self.counts = np.bincount(self.numbers, counts, len(self.names)).astype(np.int64)
         if np.count_nonzero(self.counts) < 2:
             raise ZooError(
                 f"{self.path}: all voxels are {self.names[0]}; expected labels of more than one kind"
             )
-        something = self.numbers > 0
-        means = [float(sums[one].sum() / max(counts[one].sum(), 1)) for one in (something, ~something)]
-        self.contrast_sign = 0 if not self.counts[0] else 1 if means[0] >= means[1] else -1
+        self.contrast_sign = self._contrast(tomogram)
 
     def part(self, inside: tuple[slice, slice, slice]) -> np.ndarray:
         """Classes of a part of the tomogram (z, y, x), int8."""
@@ -65,12 +65,14 @@ class LabelVolume:
                 "give the labels of this tomogram, at its binning"
             )
 
-    def _look(self, tomogram: TomogramBlocks) -> tuple[np.ndarray, np.ndarray]:
-        """Voxels (128,) of each number, and the sum of their grey values in the tomogram."""
-        counts, sums = np.zeros(MOST_LABELS), np.zeros(MOST_LABELS)
+    def _section(self, z: int) -> tuple[slice, slice, slice]:
+        return slice(z, z + 1), slice(0, self._blocks.shape[1]), slice(0, self._blocks.shape[2])
+
+    def _look(self) -> np.ndarray:
+        """Voxels (128,) of each number."""
+        counts = np.zeros(MOST_LABELS)
         for z in range(self._blocks.shape[0]):
-            section = (slice(z, z + 1), *(slice(0, size) for size in self._blocks.shape[1:]))
-            found = self._blocks.read(section).ravel()
+            found = self._blocks.read(self._section(z)).ravel()
             whole = np.isfinite(found) & (found == np.rint(found)) & (found >= 0) & (found < MOST_LABELS)
             if not whole.all():
                 first = int(np.flatnonzero(~whole)[0])
@@ -79,10 +81,24 @@ class LabelVolume:
                     f"{self.path}: voxel {x}, {y}, {z} (x, y, z from 0) is {found[first]:g}; labels are "
                     f"whole numbers from 0 to {MOST_LABELS - 1}"
                 )
-            numbers = found.astype(np.intp)
-            counts += np.bincount(numbers, minlength=MOST_LABELS)
-            sums += np.bincount(numbers, np.nan_to_num(tomogram.read(section).ravel()), MOST_LABELS)
-        return counts, sums
+            counts += np.bincount(found.astype(np.intp), minlength=MOST_LABELS)
+        return counts
+
+    def _contrast(self, tomogram: TomogramBlocks) -> int:
+        """The side of their surroundings, not of the whole with its padding, that labelled voxels are on."""
+        difference, weight = 0.0, 0
+        for z in range(self._blocks.shape[0]):
+            labelled = self.part(self._section(z))[0] > 0
+            if not labelled.any():
+                continue
+            around = ndimage.binary_dilation(labelled, iterations=_AROUND_VOXELS) & ~labelled
+            if not around.any():
+                continue
+            values = np.nan_to_num(tomogram.read(self._section(z))[0])
+            count = int(labelled.sum())
+            difference += count * float(values[labelled].mean() - values[around].mean())
+            weight += count
+        return 0 if not weight else 1 if difference >= 0 else -1
 
 
 def parse_label_names(words: str) -> dict[int, str]:

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from zoo.data.formats.mrc import read_header
 from zoo.data.formats.volume_parts import VolumeParts
 from zoo.data.formats.volumes import volume_file
 from zoo.input_files import existing_file
@@ -14,13 +15,15 @@ from zoo.input_files import existing_file
 class TomogramBlocks:
     """A tomogram (MRC or EM) by parts: ``shape`` (z, y, x), ``voxel_size_angstrom`` (0: not stated).
 
-    Raises ZooError for what is no readable volume.
+    ``corner_xyz_angstrom`` is where the middle of its first voxel lies. Raises ZooError for what is no readable volume.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = existing_file(path)
         file = volume_file(self.path)
         self.shape, self.voxel_size_angstrom = file.shape, file.voxel_size_angstrom
+        is_em = self.path.lower().endswith((".em", ".em.gz"))
+        self.corner_xyz_angstrom = (0.0, 0.0, 0.0) if is_em else read_header(self.path).corner_xyz_angstrom
         self._parts = VolumeParts()
 
     def read(self, part: tuple[slice, slice, slice]) -> np.ndarray:

@@ -20,7 +20,7 @@ from zoo.errors import ZooError
 
 _MOST_OPEN = 8
 _MOST_UNPACKED = 32
-_WHOLE_ROWS = 4  # times what is asked for: as much is read at once rather than row by row
+_WHOLE_ROWS = 16  # times what is asked for: as much is read at once rather than row by row
 
 
 @dataclass(frozen=True)

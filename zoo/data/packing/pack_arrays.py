@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data.formats.arrays import ArrayReader, array_names
 from zoo.data.formats.label_volume import check_label_names
 from zoo.data.formats.stored_volumes import StoredVolumes
+from zoo.data.info import DatasetInfo
 from zoo.data.packing.pack_particles import PackResult, pack_table, require_pixel_size
 from zoo.data.packing.shards import PackSettings
 from zoo.data.tables.map_table import MapTable
@@ -31,6 +32,7 @@ def pack_subtomogram_arrays(
     voxel_labels: np.ndarray | None = None,
     voxel_label_names: Sequence[str] = (),
     columns: Mapping[str, Any] | None = None,
+    like: DatasetInfo | None = None,
     overwrite: bool = False,
     command: str = "",
 ) -> PackResult:
@@ -40,7 +42,9 @@ def pack_subtomogram_arrays(
     ``voxel_labels`` (n, z, y, x), 0 to 127, become the feature of this name; ``settings.box`` must then be
     the box of the volumes: labels cannot be resampled. ``voxel_label_names`` are those of labels 0, 1, and so
     on. ``columns`` are more columns of ``SubtomogramTable``
-    (``label``, ``rot_deg``, ...). Raises ZooError for arrays that do not fit each other.
+    (``label``, ``rot_deg``, ...). ``like`` is the set that the volumes were taken from, where they are
+    records already: packed as they are, they are told to be on its scale and of its contrast. Raises ZooError
+    for arrays that do not fit each other.
     """
     count = len(volumes)
     if voxel_labels is not None and settings.box != np.shape(volumes)[-1]:
@@ -55,7 +59,15 @@ def pack_subtomogram_arrays(
     table = SubtomogramTable(names, _common(names, voxel_size_angstrom, known), stack_names=names)
     reader = ArrayReader(table, volumes, wedges, voxel_labels)
     reader.label_names = check_label_names(voxel_label_names, out)
-    return _pack(table, reader, out, settings, overwrite, command)
+    if like is None:
+        return _pack(table, reader, out, settings, overwrite, command)
+    as_they_are = replace(settings, normalisation="none", contrast=1)
+    result = _pack(table, reader, out, as_they_are, overwrite, command)
+    assert result.info is not None  # one process packs all of it
+    told = {name: getattr(like, name) for name in ("normalisation", "contrast", "contrast_sign")}
+    info = replace(result.info, **told)
+    info.save(out)
+    return replace(result, info=info)
 
 
 def pack_maps(

@@ -35,6 +35,8 @@ class EDSS3D(SupervisedModel, Segments):
     """
 
     target = VOXEL_LABELS
+    reach_voxels = 12  # of six convolutions, one of them on voxels of 4 and two on voxels of 2
+    multiple = 4
 
     def __init__(self, name: str | None = None, seed: int = 0, **config: Any):
         super().__init__(name=name, seed=seed)
