@@ -10,7 +10,7 @@ PIXEL_ANGSTROM = 20.0
 
 @pytest.fixture(scope="session")
 def records(tmp_path_factory):
-    """Kind → DatasetInfo of a small packed set, boxes of 16."""
+    """Embedded set (`Entry.embedded_set`) → DatasetInfo of a small packed set like it, boxes of 16."""
     from zoo.data.info import DatasetInfo
     from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.pack_particles import pack_particles
@@ -47,7 +47,31 @@ def records(tmp_path_factory):
         PackSettings(box=BOX, dtype="float32", normalisation="none", contrast=1),
         voxel_size_angstrom=PIXEL_ANGSTROM,
     )
-    return {kind: DatasetInfo.load(folder / kind) for kind in ("particles", "subtomograms", "maps")}
+    label_voxels(folder / "subtomograms", folder / "labelled cubes")
+    names = ("particles", "subtomograms", "maps", "labelled cubes")
+    return {name: DatasetInfo.load(folder / name) for name in names}
+
+
+def label_voxels(source, out):
+    """The volumes of a data set again, with their bright voxels labelled: 1, and the brightest 2."""
+    import numpy as np
+
+    from zoo.data.info import DatasetInfo
+    from zoo.data.packing.pack_arrays import pack_subtomogram_arrays
+    from zoo.data.packing.shards import PackSettings
+    from zoo.data.records.numpy_records import load_records
+
+    info = DatasetInfo.load(source)
+    volumes = load_records(info)["volume"][..., 0]
+    labels = np.digitize(volumes, np.percentile(volumes, (80, 97)))
+    pack_subtomogram_arrays(
+        volumes,
+        out,
+        PackSettings(box=BOX, dtype="float32"),
+        voxel_size_angstrom=info.voxel_size_angstrom,
+        voxel_labels=labels,
+        like=info,
+    )
 
 
 @pytest.fixture
@@ -72,7 +96,8 @@ def make(records, first_phases):
     def make(entry, preset, seed=1, **overrides):
         import zoo
 
-        info = records[next(iter(entry.takes.values()))]
+        role = next(iter(entry.takes))
+        info = records.get(entry.embedded_set(role), records[entry.takes[role]])
         values = {**entry.config.smallest, **overrides}
         model = zoo.create_model(entry.name, info, preset, seed, **values)
         model.compile()

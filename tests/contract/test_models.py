@@ -62,7 +62,8 @@ def weights_of(model) -> dict[str, np.ndarray]:
 
 
 def info_for(entry, records):
-    return records[next(iter(entry.takes.values()))]
+    role = next(iter(entry.takes))
+    return records.get(entry.embedded_set(role), records[entry.takes[role]])
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
@@ -92,7 +93,7 @@ def test_every_value_out_of_range_is_one_line(entry, field):
 @pytest.mark.parametrize(("entry", "preset"), DEFAULTS)
 def test_unfit_data_and_unknown_names_are_one_line(entry, preset, records):
     kind = next(iter(entry.takes.values()))
-    other = next(info for name, info in records.items() if name != kind)
+    other = next(info for info in records.values() if info.kind != kind)
     for arguments, words in (
         ({"info": other}, f"holds {other.kind}, expected {kind}"),
         ({"info": None, "no_such_name": 1}, "no hyperparameter called 'no_such_name'"),
@@ -102,7 +103,8 @@ def test_unfit_data_and_unknown_names_are_one_line(entry, preset, records):
         assert "\n" not in str(caught.value)
     if "box" in entry.config.settings():
         with pytest.raises(ZooError, match="box=24 was asked for"):
-            zoo.create_model(entry.name, records[kind], preset, **{**entry.config.smallest, "box": 24})
+            info = info_for(entry, records)
+            zoo.create_model(entry.name, info, preset, **{**entry.config.smallest, "box": 24})
     with pytest.raises(TypeError):
         zoo.create_model(entry.name, None, preset, **entry.config.smallest).compile(optimiser="adam")
 

@@ -92,8 +92,8 @@ class Classifies(Capability):
 class Segments(Capability):
     """Volumes → the probability of each class in every voxel.
 
-    ``class_names`` are those of the classes, the background first. A voxel sees others up to ``reach_voxels``
-    away; volumes have a ``multiple`` of voxels along each axis.
+    ``class_names`` are those of the classes, the background first. Volumes have a ``multiple`` of voxels
+    along each axis; a voxel sees others up to ``reach_voxels`` beyond the block of so many that it lies in.
     """
 
     verb = "segment"

@@ -27,7 +27,8 @@ class WholeWindows:
     """Windows larger than a core by as far as the model sees, so that their faces are never seen.
 
     The result is that of the whole tomogram at once, to float rounding: of a model that treats all places
-    alike but for their remainder by ``multiple``, and sees no farther than ``reach`` voxels.
+    alike but for their remainder by ``multiple``, and sees no farther than ``reach`` voxels beyond a block of
+    so many.
     """
 
     def __init__(self, grey: GreyValues, predict: Predict, reach: int, multiple: int):

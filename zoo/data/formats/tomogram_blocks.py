@@ -15,7 +15,8 @@ from zoo.input_files import existing_file
 class TomogramBlocks:
     """A tomogram (MRC or EM) by parts: ``shape`` (z, y, x), ``voxel_size_angstrom`` (0: not stated).
 
-    ``corner_xyz_angstrom`` is where the middle of its first voxel lies. Raises ZooError for what is no readable volume.
+    ``corner_xyz_angstrom`` is where the middle of its first voxel lies. Raises ZooError for what is no
+    readable volume.
     """
 
     def __init__(self, path: str | os.PathLike):

@@ -35,7 +35,7 @@ class EDSS3D(SupervisedModel, Segments):
     """
 
     target = VOXEL_LABELS
-    reach_voxels = 12  # of six convolutions, one of them on voxels of 4 and two on voxels of 2
+    reach_voxels = 12  # 2 + 2·1 + 4·1 + 2·1 + 1 of six convolutions, and 1 to a whole multiple
     multiple = 4
 
     def __init__(self, name: str | None = None, seed: int = 0, **config: Any):

@@ -1,0 +1,198 @@
+"""edss3d: the paper's layers, what a voxel sees, a loss that is what it says, and labels that are learned."""
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.data.info import DatasetInfo
+from zoo.data.packing.pack_arrays import pack_subtomogram_arrays
+from zoo.data.packing.shards import PackSettings
+from zoo.errors import ZooError
+from zoo.metrics.overlap import intersection_over_union, overlap_counts
+from zoo.models.supervised import HELD_BACK, Supervision, balanced_weights
+
+
+def cubes(count, box=16, seed=0):
+    """Noisy cubes (n, z, y, x) with a ball and a sheet each, and their labels 1 and 2."""
+    rng = np.random.default_rng(seed)
+    z, y, x = np.meshgrid(*[np.arange(box)] * 3, indexing="ij")
+    labels = np.zeros((count, box, box, box), np.int8)
+    for label in labels:
+        centre = rng.uniform(4, box - 4, 3)
+        label[sum((axis - c) ** 2 for axis, c in zip((z, y, x), centre, strict=True)) < 12] = 1
+        at = rng.integers(1, box - 3)
+        label[(abs(y - at) < 2) & (label == 0)] = 2
+    volumes = np.array([0, 2.0, -2.0])[labels] + rng.normal(0, 0.5, labels.shape)
+    return volumes.astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def info(tmp_path_factory):
+    volumes, labels = cubes(12)
+    out = tmp_path_factory.mktemp("edss3d") / "rec"
+    packing = PackSettings(16, dtype="float32", normalisation="none", contrast=1)
+    names = ["background", "ball", "sheet"]
+    return pack_subtomogram_arrays(
+        volumes, out, packing, voxel_size_angstrom=10.0, voxel_labels=labels, voxel_label_names=names
+    ).info
+
+
+def test_the_paper_has_so_many_weights():
+    model = zoo.create_model("edss3d", preset="paper", seed=0, classes=3)
+    # 5 convolutions of 32 filters and one of 3, each with its biases
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 896 + 4 * 27_680 + 2_595
+    s = model.learning
+    assert (s.learning_rate, s.batch_size, s.patience, s.filters) == (1e-3, 128, 20, 32)
+    assert not s.skips and not s.flips and s.class_weights == "none"
+    assert model.class_names == ("background", "class_1", "class_2")
+
+
+def test_any_box_that_can_be_halved_twice_and_no_other():
+    model = zoo.create_model("edss3d", seed=0, box=16, filters=2, classes=3)
+    for shape in ((8, 8, 8), (12, 20, 16)):
+        found = keras.ops.convert_to_numpy(
+            model.segment({"volume": np.ones((2, *shape, 1), np.float32)})["probability"]
+        )
+        assert found.shape == (2, *shape, 3)
+        np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+    with pytest.raises(Exception, match="shape|reshape|rank"):
+        model.segment({"volume": np.ones((1, 10, 12, 12, 1), np.float32)})
+    with pytest.raises(ZooError, match="box=30 cannot be halved twice"):
+        zoo.create_model("edss3d", box=30)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_voxel_sees_as_far_as_the_model_says(skips):
+    model = zoo.create_model("edss3d", seed=1, box=16, filters=3, classes=2, skips=skips)
+    for variable in model.trainable_variables:  # all positive, so that nothing cancels or dies
+        variable.assign(np.abs(variable.numpy()) + 0.01)
+    volume = np.random.default_rng(0).random((1, 40, 8, 8, 1)).astype(np.float32)
+    before = keras.ops.convert_to_numpy(model({"volume": volume}))[0]
+    seen = np.zeros((40, 40), bool)  # output z, input z
+    for z in range(40):
+        changed = volume.copy()
+        changed[0, z] += 50.0
+        after = keras.ops.convert_to_numpy(model({"volume": changed}))[0]
+        seen[:, z] = np.abs(after - before).max(axis=(1, 2, 3)) > 1e-6 * np.abs(before).max()
+    block = 4 * (np.argwhere(seen)[:, 0] // 4)
+    beyond = np.maximum(block - np.argwhere(seen)[:, 1], np.argwhere(seen)[:, 1] - block - 3)
+    assert beyond.max() == 11 and model.reach_voxels == 12 and model.multiple == 4
+
+
+def test_flips_change_what_is_seen_and_not_what_is_wanted():
+    model = zoo.create_model("edss3d", seed=2, box=16, filters=2, classes=2, flips=True)
+    volume = np.random.default_rng(1).normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
+    plain = keras.ops.convert_to_numpy(model({"volume": volume}))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model({"volume": volume}, training=True)), plain)
+    for step in range(1, 8):
+        model.step_counter.assign(step)
+        axes = [axis + 1 for axis in range(3) if step >> axis & 1]
+        mirrored = keras.ops.convert_to_numpy(model({"volume": np.flip(volume, axes).copy()}))
+        found = keras.ops.convert_to_numpy(model({"volume": volume}, training=True))
+        np.testing.assert_allclose(found, np.flip(mirrored, axes), atol=1e-5)
+        assert np.abs(found - plain).max() > 1e-4
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model({"volume": volume})), plain)
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_the_loss_is_the_cross_entropy_of_all_voxels(weights):
+    volumes, labels = cubes(3)
+    counts = {k: int((labels == k).sum()) for k in range(3)}
+    model = zoo.create_model("edss3d", seed=3, box=16, filters=2, classes=3, flips=False)
+    model.compile()
+    chosen = balanced_weights(counts) if weights == "balanced" else None
+    learner = Supervision(model, model.target, model.learning, chosen)
+    batch = {
+        "volume": volumes[..., None],
+        "voxel_labels": labels.astype(np.int32),
+        HELD_BACK: np.array([0, 1, 0]),
+    }
+    loss = float(learner.player_loss("model", batch, {}, None, 0)[0])
+    share = keras.ops.convert_to_numpy(model.segment(batch)["probability"])
+    true = np.take_along_axis(share, labels[..., None].astype(int), axis=-1)[..., 0]
+    each = -np.log(true) * (1 if chosen is None else chosen[labels])
+    assert loss == pytest.approx((each[0].mean() + each[2].mean()) / 3 / 0.9, rel=1e-4)
+    sums = {name: value for name, value in learner.validation_sums(batch).items() if name != "more"}
+    assert float(sums["loss"]) == pytest.approx(each.mean(axis=(1, 2, 3)).sum(), rel=1e-4)
+    assert float(sums["weight"]) == 3
+
+
+def test_figures_of_a_validation_are_those_of_all_its_voxels():
+    volumes, labels = cubes(5)
+    model = zoo.create_model("edss3d", seed=4, box=16, filters=2, classes=3, class_names="nothing,ball,sheet")
+    model.compile()
+    learner = Supervision(model, model.target, model.learning)
+    totals = {}
+    for part in (slice(0, 3), slice(3, 5)):
+        batch = {"volume": volumes[part, ..., None], "voxel_labels": labels[part].astype(np.int32)}
+        batch[HELD_BACK] = np.ones(len(batch["volume"]), np.float32)
+        for name, value in learner.validation_sums(batch)["more"].items():
+            totals[name] = totals.get(name, 0) + keras.ops.convert_to_numpy(value)
+    found = keras.ops.convert_to_numpy(model.segment({"volume": volumes[..., None]})["probability"]).argmax(
+        -1
+    )
+    wanted = intersection_over_union(**overlap_counts(found, labels, 3))
+    figures = learner.validation_figures(totals)
+    assert [figures[f"validation_iou_{name}"] for name in ("nothing", "ball", "sheet")] == pytest.approx(
+        wanted
+    )
+    assert "validation_dice_ball" in figures
+
+
+def test_classes_and_names_come_from_the_records(info):
+    model = zoo.create_model("edss3d", info, seed=0, filters=2)
+    assert model.classes == 3 and model.class_names == ("background", "ball", "sheet")
+    assert model.learning.class_names == "background,ball,sheet"
+    more = zoo.create_model("edss3d", info, seed=0, filters=2, classes=4)
+    assert more.class_names == ("background", "class_1", "class_2", "class_3")
+    renamed = zoo.create_model("edss3d", info, seed=0, filters=2, class_names="a,b,c")
+    assert renamed.class_names == ("a", "b", "c")
+
+
+def test_records_that_do_not_fit_are_one_line(info, tmp_path):
+    volumes, labels = cubes(2)
+    packing = PackSettings(16, dtype="float32", normalisation="none", contrast=1)
+    plain = pack_subtomogram_arrays(volumes, tmp_path / "plain", packing, voxel_size_angstrom=10.0).info
+    empty = pack_subtomogram_arrays(
+        volumes, tmp_path / "empty", packing, voxel_size_angstrom=10.0, voxel_labels=0 * labels
+    ).info
+    for data, values, words in (
+        (plain, {}, "its voxels have no labels; pack with zoo-pack --tomogram T.mrc --labels L.mrc"),
+        (empty, {}, "all voxels have one label"),
+        (info, {"classes": 2}, "voxels of class 2, but classes=2"),
+        (None, {"classes": 1}, "classes=1: expected the background"),
+        (info, {"class_names": "a,a,b"}, "two names are alike"),
+        (info, {"class_names": "a,b", "classes": 3}, "2 names for 3 classes"),
+        (info, {"box": 32}, "box=32 was asked for"),
+    ):
+        with pytest.raises(ZooError, match=words) as caught:
+            zoo.create_model("edss3d", data, **values)
+        assert "\n" not in str(caught.value)
+
+
+def test_balls_and_sheets_are_learned():
+    volumes, labels = cubes(24)
+    model = zoo.create_model("edss3d", seed=1, box=16, filters=4, classes=3, skips=True, learning_rate=0.01)
+    model.compile()
+    model.fit({"volume": volumes[..., None]}, labels, batch_size=8, epochs=40, verbose=0)
+    fresh, true = cubes(6, seed=9)
+    found = keras.ops.convert_to_numpy(model.segment({"volume": fresh[..., None]})["probability"]).argmax(-1)
+    assert intersection_over_union(**overlap_counts(found, true, 3)).min() > 0.75
+
+
+def test_a_run_tells_its_overlap_at_the_end(info):
+    model = zoo.create_model("edss3d", DatasetInfo.load(info.path), seed=0, filters=2)
+    volumes, labels = cubes(4)
+    batch = {"volume": volumes[..., None], "voxel_labels": labels, HELD_BACK: np.array([0, 1, 1, 0])}
+
+    def apply(verb, given):  # finds all, but for the sheets of the first cube, which is learned from
+        probability = np.eye(3)[given["voxel_labels"]]
+        probability[0][labels[0] == 2] = [1, 0, 0]
+        return {"probability": probability}
+
+    assert model.results([batch], apply).lines == [
+        "intersection over union of 2 held-back cubes: background 1.000, ball 1.000, sheet 1.000"
+    ]
+    del batch[HELD_BACK]
+    assert "of all cubes, learned from: background 0." in model.results([batch], apply).lines[0]
