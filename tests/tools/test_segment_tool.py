@@ -12,7 +12,7 @@ from zoo.data.formats.tomogram_blocks import TomogramBlocks
 from zoo.data.formats.tomogram_scale import measure_scale
 from zoo.data.info import DatasetInfo
 
-SHAPE, VOXEL = (24, 36, 50), 15.0
+SHAPE, VOXEL = (28, 36, 50), 15.0
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +87,15 @@ def test_the_run_its_export_and_the_bare_signature_say_the_same(folder, infer, t
     volume = read_volume(folder / "t.mrc")[0]
     grey = measure_scale(blocks).of(volume, sign=-1)
     signature = tf.saved_model.load(str(folder / "served" / "1")).signatures["segment"]
-    whole = signature(volume=tf.constant(np.pad(grey, ((0, 0), (0, 0), (0, 2)))[None, ..., None]))
+    whole = signature(volume=tf.constant(np.pad(grey, [(0, -size % 4) for size in SHAPE])[None, ..., None]))
     whole = whole["probability"].numpy()[0]
-    inside = tuple(slice(12, size - 12) for size in SHAPE[1:])
     padded = np.pad(grey, [(12, 12 + -size % 4) for size in SHAPE], mode="symmetric")
     mirrored = signature(volume=tf.constant(padded[None, ..., None]))["probability"].numpy()[0]
     np.testing.assert_allclose(found, mirrored[tuple(slice(12, 12 + size) for size in SHAPE)], atol=1e-5)
-    assert np.abs(whole[12][inside] - found[12][inside]).max() < 1e-5
+    # of the tomogram as it is the same as far as its faces are not seen: 11 voxels beyond a block of 4
+    inside = slice(12, 16), slice(12, 24), slice(12, 36)
+    np.testing.assert_allclose(found[inside], whole[inside], atol=1e-5)
+    assert np.abs(found[:4] - whole[:4, :, : SHAPE[2]]).max() > 1e-3
     with pytest.raises(tf.errors.InvalidArgumentError):
         signature(volume=tf.zeros((1, 18, 16, 16, 1)))
     # and the files

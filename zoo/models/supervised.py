@@ -249,18 +249,20 @@ class PlainModel(ZooModel):
         return {name: Maps(values[:4, ..., 0]) for name, values in parts.items()}
 
 
-def balanced_weights(counts: Mapping[int, int]) -> np.ndarray:
+def balanced_weights(counts: Mapping[int, int], power: float = 1.0) -> np.ndarray:
     """(k,) float32: count / (classes · count of a class), from records per label (labels below 0 are none).
 
-    Raises ZooError where fewer than two labels are known.
+    Of another ``power`` the mean over all records is still 1: with 0.5 a class that is 100 times as rare
+    weighs 10 times as much. Raises ZooError where fewer than two labels are known.
     """
     known = {label: count for label, count in counts.items() if label >= 0 and count > 0}
     if len(known) < 2:
         raise ZooError(f"class_weights=balanced: {len(known)} labels are known, expected two or more")
     weights = np.ones(max(known) + 1, np.float32)
     for label, count in known.items():
-        weights[label] = sum(known.values()) / (len(known) * count)
-    return weights
+        weights[label] = (sum(known.values()) / (len(known) * count)) ** power
+    mean = sum(weights[label] * count for label, count in known.items()) / sum(known.values())
+    return (weights / mean).astype(np.float32)
 
 
 def _variable(shape, name: str, dtype: str = "float32", value=0):

@@ -90,7 +90,8 @@ def _supervision(model: keras.Model, config: Mapping[str, Any], info) -> Supervi
     if not model.built or not model.variables:
         model({key: keras.ops.convert_to_tensor(value) for key, value in _numbers(first).items()})
     counts = info.voxel_labels if target == VOXEL_LABELS else info.labels
-    weights = balanced_weights(counts) if learning.class_weights == "balanced" else None
+    power = {"balanced": 1.0, "root": 0.5}.get(learning.class_weights)
+    weights = None if power is None else balanced_weights(counts, power)
     return Supervision(model, target, learning, weights, config["seed"])
 
 

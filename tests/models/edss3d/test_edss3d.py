@@ -95,6 +95,15 @@ def test_flips_change_what_is_seen_and_not_what_is_wanted():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model({"volume": volume})), plain)
 
 
+def test_rare_classes_weigh_by_their_root():
+    counts = {0: 980_000, 1: 9_800, 2: 10_200}
+    weights = balanced_weights(counts, 0.5)
+    assert weights[1] / weights[0] == pytest.approx(10, rel=1e-5)
+    assert sum(weights[k] * count for k, count in counts.items()) / 1e6 == pytest.approx(1, rel=1e-5)
+    whole = balanced_weights(counts)
+    assert whole[0] * 980_000 == pytest.approx(whole[1] * 9_800, rel=1e-5)
+
+
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 def test_the_loss_is_the_cross_entropy_of_all_voxels(weights):
     volumes, labels = cubes(3)

@@ -29,7 +29,9 @@ class EDSS3DConfig(LearningConfig):
     skips: bool = setting(False, "what is seen before each pooling is handed to where it is undone")
     flips: bool = setting(False, "every step sees the cubes mirrored in another way along x, y and z")
     class_weights: str = setting(
-        "none", "balanced: voxels of rare classes weigh more", choices=("none", "balanced")
+        "none",
+        "voxels of rare classes weigh more: by the root of how rare they are, or all that (balanced)",
+        choices=("none", "root", "balanced"),
     )
     batch_size: int = setting(128, "cubes in a step", least=1, most=100_000)
     training_steps: int = setting(
