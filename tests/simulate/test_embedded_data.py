@@ -118,3 +118,25 @@ def test_embedded_maps_are_fifteen_unlike_complexes(tmp_path):
     flat = maps.reshape(15, -1) - maps.mean(axis=(1, 2, 3))[:, None]
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     assert (flat @ flat.T - np.eye(15)).max() < 0.85
+
+
+def test_labelled_cubes_cover_a_tomogram_with_what_every_voxel_is(tmp_path):
+    from zoo.data.formats.mrc import read_volume
+    from zoo.data.records.numpy_records import load_records
+
+    info = DatasetInfo.load(embedded("labelled cubes", 16, tmp_path))
+    assert info.label_names() == ["background", "globule", "membrane", "fiducial"]
+    assert info.count == 8 * 8 * 2 and info.normalisation["method"] == "tomogram"
+    folder = Path(info.path).parent / "tomogram"
+    truth = read_volume(folder / "labels.mrc")[0]
+    names = (folder / "labels.names.txt").read_text().split()[1::2]
+    assert names == ["background", "large_lumps", "barrel", "tripod", "membrane", "fiducial"]
+    counts = np.bincount(truth.astype(int).ravel(), minlength=6)
+    wanted = [counts[0], counts[1:4].sum(), counts[4], counts[5]]
+    assert [info.voxel_labels[k] for k in range(4)] == wanted and min(wanted) > 0
+    # what is labelled is where the density is
+    records = load_records(info)
+    grey, labels = records["volume"][..., 0].astype(float), records["voxel_labels"]
+    assert all(grey[labels == k].mean() > grey[labels == 0].mean() + 0.3 for k in (1, 2, 3))
+    assert embedded("labelled cubes", 16, tmp_path) == Path(info.path)
+    assert suggested_settings("labelled cubes") == {}
