@@ -14,7 +14,7 @@ from zoo.data.formats.mrc import HEADER_BYTES
 from zoo.errors import ZooError
 from zoo.files import whole_path
 
-DTYPES = {"int8": np.dtype("i1"), "float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype] = {"int8": np.dtype("i1"), "float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 
 
 class MrcBlockWriter:
@@ -34,7 +34,8 @@ class MrcBlockWriter:
         voxel_size_angstrom: float,
         origin_angstrom: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ):
-        self.path, self.shape, self.dtype = os.fspath(path), tuple(shape), DTYPES[dtype]
+        self.path, self.shape = os.fspath(path), shape
+        self.dtype: np.dtype = DTYPES[dtype]
         self.voxel_size_angstrom, self.origin_angstrom = float(voxel_size_angstrom), origin_angstrom
         self._written = 0
         self._sum = self._squares = 0.0

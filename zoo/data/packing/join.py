@@ -43,7 +43,8 @@ def join_labelled(
     for info in infos:
         _require_alike(first, info)
     names = list(dict.fromkeys(name for info in infos for name in info.label_names()))
-    voxel_labels, columns = [], {name: [] for name in _KEPT}
+    voxel_labels: list[np.ndarray] = []
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in _KEPT}
 
     def volumes():
         for info in infos:

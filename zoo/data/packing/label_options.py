@@ -57,8 +57,8 @@ def write_grid(out: Path, tomogram: str, box: int, every: int, notes: Callable[[
     if every < 1:
         raise ZooError(f"--every {every}: expected 1 voxel or more")
     if box > min(shape):
-        size = " x ".join(str(side) for side in shape[::-1])
-        raise ZooError(f"{tomogram}: {size} voxels: boxes of {box} are larger; give a smaller --box")
+        given = " x ".join(str(side) for side in shape[::-1])
+        raise ZooError(f"{tomogram}: {given} voxels: boxes of {box} are larger; give a smaller --box")
     axes = []
     for size in shape:
         count = math.ceil((size - box) / every) + 1

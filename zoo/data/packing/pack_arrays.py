@@ -22,7 +22,7 @@ from zoo.errors import ZooError
 
 
 def pack_subtomogram_arrays(
-    volumes: np.ndarray,
+    volumes: np.ndarray | StoredVolumes,
     out: str | Path,
     settings: PackSettings,
     *,

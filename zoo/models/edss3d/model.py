@@ -43,7 +43,7 @@ class EDSS3D(SupervisedModel, Segments):
         s = EDSS3DConfig.of(config, "edss3d")
         if not s.classes:
             s = EDSS3DConfig.of({**s.values(), "classes": len(s.names()) or 2}, "edss3d")
-        self.learning = s
+        self.learning, self.flips = s, s.flips
         self.box, self.voxel_size_angstrom, self.classes = s.box, s.voxel_size_angstrom, s.classes
         self.class_names = tuple(s.names())
         self.network = _network(s, self.seed)
@@ -89,7 +89,7 @@ class EDSS3D(SupervisedModel, Segments):
     def call(self, batch: Mapping[str, Any], training: bool = False):
         """``volume`` (b, z, y, x, 1) → logits (b, z, y, x, classes)."""
         volume = batch["volume"]
-        if not (training and self.learning.flips):
+        if not (training and self.flips):
             return self._logits(volume)
         # Mirrored back, so that the labels stay as they are: of a wedge about y, mirrors alone keep the form.
         way = self.step_counter % 8
