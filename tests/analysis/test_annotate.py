@@ -170,6 +170,8 @@ def test_records_with_labels_of_voxels(request, kind, tmp_path):
     info = write_label_records(tmp_path / "weak", mined, mined.groups(), ShapeModel(), known, 0.5)
     info = check_dataset(info.path, 1)
     assert info.count == 16 and info.box == BOX and set(info.voxel_labels) == {0, 1, 2}
+    assert info.label_names() == list(mined.groups().label_names)
+    assert (info.normalisation, info.contrast_sign) == (known.normalisation, known.contrast_sign)
     from zoo.data.kinds import kind_of
 
     (ours,) = kind_of(info).sequential_batches(info, 16)

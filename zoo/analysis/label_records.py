@@ -42,9 +42,9 @@ def write_label_records(
     """Pack the cubes of all groups with ``voxel_labels`` into OUT; returns the DatasetInfo.
 
     A voxel is its cube's group, 1 and so on, where the decoded cube reaches ``level`` (`relative_cubes`),
-    else 0; cubes of the group ``background`` are 0 throughout. ``labels.names.txt`` in OUT names the labels.
-    ``label`` is the group. Grey values are those of the records ``info``, as they are. Raises ZooError where
-    these are not the records that were clustered.
+    else 0; cubes of the group ``background`` are 0 throughout. ``label`` is the group. Grey values are those
+    of the records ``info``, as they are, and are told to be on their scale. Raises ZooError where these are
+    not the records that were clustered.
     """
     check_level(level)
     require_fit(model, info)
@@ -62,7 +62,7 @@ def write_label_records(
         labels[number][cube >= level] = group[number]
         progress(number + 1, len(rows))
     columns = {name: known[name][rows] for name in _COLUMNS} | {"label": group}
-    settings = PackSettings(box=info.box, dtype=info.dtype, normalisation="none", contrast=1)
+    settings = PackSettings(box=info.box, dtype=info.dtype)
     result = pack_subtomogram_arrays(
         cubes,
         Path(out),
@@ -70,6 +70,8 @@ def write_label_records(
         voxel_size_angstrom=info.voxel_size_angstrom,
         wedges=wedges,
         voxel_labels=labels,
+        voxel_label_names=groups.label_names,
+        like=info,
         columns=columns,
         overwrite=overwrite,
         command=command,
