@@ -65,7 +65,8 @@ def test_the_tests_of_fit_keep_their_level():
     refused = {
         name: np.mean(
             [
-                fit_tail(NULLS[name].rvs(985, random_state=np.random.default_rng(seed))).model != "exponential"
+                fit_tail(NULLS[name].rvs(985, random_state=np.random.default_rng(seed))).model
+                != "exponential"
                 for seed in range(200)
             ]
         )

@@ -1,4 +1,4 @@
-"""How often chance does as well: p-values of a score among scores of a null, their tail, and false discoveries.
+"""How often chance does as well: p-values of a score among those of a null, its tail, false discoveries.
 
 Ranks alone cannot say less than 1 / (1 + B). Beyond the 95th percentile the excesses over it follow a
 generalised Pareto distribution (Pickands 1975; for p-values Knijnenburg et al. 2009), whose fit is tested
@@ -135,7 +135,7 @@ def p_value(score: float, nulls, tail: Tail | None = None, decoys=()) -> PValue:
 
 
 def of_best(p, count: int):
-    """p-values of a best of ``count``: 1 - (1 - p)^count, the chance that one of so many does as well (Sidak).
+    """p-values of a best of ``count``: 1 - (1 - p)^count, the chance that one of so many does so (Sidak).
 
     The best of several templates scores high by having been chosen. Exact for independent ones, too large
     where they are alike.

@@ -4,13 +4,14 @@ The other half is its conjugate, the zero frequency is 0. Transforms have unitar
 frequency has the variance of that of a voxel.
 """
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from keras import ops
 
 from zoo.ops import fourier
 from zoo.ops.matching import half_transform_table, oversampled_transform
+from zoo.ops.matching.fourier_grid import reading_gain
 
 
 class HalfBall:
@@ -76,7 +77,7 @@ class HalfBall:
 
     def zoomed(self, maps, pad=2):
         """Real maps ``(b, n, n, n)`` → table that ``sampled`` reads, unitary scale."""
-        maps = maps / (self.n**1.5 * _reading_gain(self.n, pad))
+        maps = maps / (self.n**1.5 * reading_gain(self.n, pad))
         return half_transform_table.half_zoom(maps, self.radius, pad)
 
     def sampled(self, zoomed, points, pad=2, which=None):
@@ -85,24 +86,3 @@ class HalfBall:
         ``which``: as `zoo.ops.matching.half_transform_table.read_half_zoom`.
         """
         return half_transform_table.read_half_zoom(zoomed, points, self.radius, pad, which)
-
-
-@lru_cache(maxsize=8)
-def _reading_gain(n, pad):
-    """NumPy float32 ``(n, n, n)``: by how much a voxel is overrated when its transform is read off the grid.
-
-    Value and slope at the nearest of 1/pad Fourier voxels give (1 + iφ) for exp(iφ), φ the sum of one phase
-    per axis, each even in ±π·x/(n·pad): the mean over offsets of Re (1 + iφ)·exp(−iφ).
-    """
-    half = np.pi * (np.arange(n) - n // 2) / (n * pad)
-    safe = np.where(half == 0.0, 1.0, half)
-    cosine = np.where(half == 0.0, 1.0, np.sin(safe) / safe)  # mean of cos φ
-    sine = np.where(half == 0.0, 0.0, np.sin(safe) / safe - np.cos(safe))  # mean of φ sin φ
-    z, y, x = (a.reshape(shape) for a, shape in zip((cosine,) * 3, _AXES, strict=True))
-    dz, dy, dx = (a.reshape(shape) for a, shape in zip((sine,) * 3, _AXES, strict=True))
-    gain = (x * y * z + dx * y * z + x * dy * z + x * y * dz).astype("float32")
-    gain.setflags(write=False)
-    return gain
-
-
-_AXES = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))

@@ -4,17 +4,16 @@ A fine enough grid makes one look-up do the work of interpolation. Coordinates a
 voxels of the unpadded map (cycles per box); the transform is centred as in ``zoo.ops.fourier``.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from keras import ops
 
-MARGIN = 1  # Fourier voxels kept beyond the radius, so that rounding stays on the grid
-
-
-def zoom_size(radius, pad):
-    """Edge of the cube that ``zoomed_transform`` gives."""
-    return 2 * (radius + MARGIN) * pad + 1
+from zoo.ops.matching.fourier_grid import (  # noqa: F401  (NumPy alone: they lie where no backend is needed)
+    MARGIN,
+    fourier_matrix,
+    half_ball,
+    voxel_index,
+    zoom_size,
+)
 
 
 def zoomed_transform(maps, radius, pad):
@@ -51,22 +50,6 @@ def nearest_voxel(coordinates, n, axis=-1):
     return (z * n + y) * n + x + n // 2 * (1 + n + n * n)
 
 
-def half_ball(radius):
-    """NumPy float32 ``(j, 3)``: one of every pair ±k of Fourier voxels within ``radius``, without 0."""
-    axis = np.arange(-radius, radius + 1)
-    kz, ky, kx = (k.ravel() for k in np.meshgrid(axis, axis, axis, indexing="ij"))
-    length = kx**2 + ky**2 + kz**2
-    half = (kz > 0) | ((kz == 0) & ((ky > 0) | ((ky == 0) & (kx > 0))))
-    keep = half & (length <= radius**2)
-    return np.stack([kx, ky, kz], axis=-1)[keep].astype("float32")
-
-
-def voxel_index(frequency, n):
-    """NumPy int32 ``(...)``: flat index of the nearest voxel of ``(..., 3)`` in a centred ``(n, n, n)``."""
-    k = np.rint(frequency).astype("int32") + n // 2
-    return (k[..., 2] * n + k[..., 1]) * n + k[..., 0]
-
-
 def whole_components(rounded, axis):
     """Rounded xyz along ``axis`` → three int32 tensors without it."""
     whole = ops.cast(rounded, "int32")
@@ -81,12 +64,3 @@ def _next_axis(product, size, half, axis=-2):
     re = first[..., :half] - second[..., half:]
     im = first[..., half:] + second[..., :half]
     return ops.concatenate([re, im], axis=-1)
-
-
-@lru_cache(maxsize=16)
-def fourier_matrix(n, radius, pad):
-    """NumPy complex64 ``(q, n)``: the transform of one axis at every 1/pad Fourier voxel."""
-    k = np.arange(-(radius + MARGIN) * pad, (radius + MARGIN) * pad + 1) / pad
-    matrix = np.exp(-2j * np.pi * np.outer(k, np.arange(n) - n // 2) / n).astype("complex64")
-    matrix.setflags(write=False)
-    return matrix

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from zoo.ops.matching import oversampled_transform
-from zoo.ops.rotations import so3_grid
+from zoo.ops.matching import fourier_grid
+from zoo.ops.rotation_grid import so3_grid
 
 _NEIGHBOURS = 14
 
@@ -32,7 +32,7 @@ def bank_index(step_deg, radius, pad):
 @lru_cache(maxsize=8)
 def bank_voxel_index(step_deg, radius, n):
     """int32 ``(m, j)``: the same in an unpadded centred ``(n, n, n)``, for masks."""
-    return oversampled_transform.voxel_index(_turned(step_deg, radius), n)
+    return fourier_grid.voxel_index(_turned(step_deg, radius), n)
 
 
 def shift_grid(largest, spacing):
@@ -49,12 +49,10 @@ def shift_phases(frequency, shifts, n):
 
 
 def _turned(step_deg, radius):
-    return oversampled_transform.half_ball(radius) @ even_rotations(step_deg)[0]  # rows (Rᵀk)ᵀ
+    return fourier_grid.half_ball(radius) @ even_rotations(step_deg)[0]  # rows (Rᵀk)ᵀ
 
 
 def _nearest(points, radius, pad):
-    step = np.array(
-        [1, oversampled_transform.zoom_size(radius, pad), oversampled_transform.zoom_size(radius, pad) ** 2]
-    )
-    whole = np.rint(points * pad).astype("int32") + (radius + oversampled_transform.MARGIN) * pad
+    step = np.array([1, fourier_grid.zoom_size(radius, pad), fourier_grid.zoom_size(radius, pad) ** 2])
+    whole = np.rint(points * pad).astype("int32") + (radius + fourier_grid.MARGIN) * pad
     return (whole @ step).astype("int32")
