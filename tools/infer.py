@@ -12,6 +12,7 @@ from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 from zoo_tools._segment import segment
 from zoo_tools._variability import variability
+from zoo_tools.match_verb import match
 
 app = make_app(
     "Encode particles with a trained run, cluster them, write maps, select particles; judge and draw maps."
@@ -374,6 +375,7 @@ app.command()(generate_verbs.neighbours)
 app.command()(reconstruct)
 app.command()(variability)
 app.command()(segment)
+app.command()(match)
 
 
 def _note(text: str) -> None:

@@ -114,41 +114,9 @@ def _pack(
     if options.labels is not None:
         labels = open_labels(options.labels, options.tomogram, options.label_names, options.pose_normalise)
     source = _places(given, out, settings, options, notes)
-    tilts = _in_our_sign(options)
-    table = read_subtomograms(
-        source,
-        options.tomogram,
-        settings.pixel_size_angstrom,
-        options.wedge,
-        tilts,
-        options.tomogram_name,
-        options.stacks,
-        options.tomograms,
-    )
-    if settings.limit is not None:
-        table = table.select(slice(settings.limit))
-    require_pixel_size(table)
-    table = _settle_ctf(table, notes)
-    if options.tomogram is not None:
-        if settings.box == OWN_BOX:
-            raise ZooError(f"{source}: boxes are cut from a tomogram; give their side in voxels with --box")
-        table, words = keep_inside(table, settings.box, options.outside)
-        if words:
-            notes(words)
-    reader: VolumeReader | TiltStackReader
-    if table.tilts is None:
-        reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
-    else:
-        reader = TiltStackReader(table)
-        reader.keeps = min(settings.box or reader.box, reader.box)
+    reader = open_volumes(source, settings, options, notes)
     settings = replace(settings, box=settings.box or reader.box, name=settings.name or Path(source).stem)
     settings.validate()
-    for line in [*table.known_source().notes, *check_pixel_sizes(table, reader.headers, settings.box)]:
-        notes(line)
-    for line in check_wedges(reader) if isinstance(reader, VolumeReader) else reader.tilts.notes:
-        notes(line)
-    if (table.wedge_index < 0).any() and (table.tilt_range_deg()[table.wedge_index < 0] == [-90, 90]).all():
-        notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
     contrast = None
     if settings.normalisation == "tomogram":
         if not isinstance(reader, VolumeReader) or options.tomogram is None:
@@ -177,6 +145,63 @@ def _places(given, out: Path, settings: PackSettings, options: VolumeOptions, no
             f"--every {options.every}: cuts boxes of --box voxels all over a --tomogram; leave out the places"
         )
     return write_grid(out, options.tomogram, settings.box, options.every, notes)
+
+
+def open_volumes(
+    source: str | Path,
+    settings: PackSettings,
+    options: VolumeOptions,
+    notes: Callable[[str], None] = lambda text: None,
+) -> VolumeReader | TiltStackReader:
+    """The subtomograms of a source, open for reading: those that lie inside, of one known voxel size.
+
+    ``settings`` gives box (`OWN_BOX`: their own), voxel size and limit. ``notes`` gets what a person should
+    know of boxes, voxel sizes and wedges. Raises ZooError with one line for bad input.
+    """
+    table = read_subtomograms(
+        source,
+        options.tomogram,
+        settings.pixel_size_angstrom,
+        options.wedge,
+        _in_our_sign(options),
+        options.tomogram_name,
+        options.stacks,
+        options.tomograms,
+    )
+    if settings.limit is not None:
+        table = table.select(slice(settings.limit))
+    require_pixel_size(table)
+    table = _settle_ctf(table, notes)
+    if options.tomogram is not None:
+        if settings.box == OWN_BOX:
+            raise ZooError(f"{source}: boxes are cut from a tomogram; give their side in voxels with --box")
+        table, words = keep_inside(table, settings.box, options.outside)
+        if words:
+            notes(words)
+    reader: VolumeReader | TiltStackReader
+    if table.tilts is None:
+        reader = VolumeReader(table, settings.box or None, clip=options.outside == "clip")
+    else:
+        reader = TiltStackReader(table)
+        reader.keeps = min(settings.box or reader.box, reader.box)
+    for line in [
+        *table.known_source().notes,
+        *check_pixel_sizes(table, reader.headers, settings.box or reader.box),
+    ]:
+        notes(line)
+    for line in check_wedges(reader) if isinstance(reader, VolumeReader) else reader.tilts.notes:
+        notes(line)
+    without = without_wedge(table)
+    if without.any() and without.sum() == (table.wedge_index < 0).sum():
+        notes("no missing wedge is stated: everything counts as measured (give --tilt-range or --wedge)")
+    return reader
+
+
+def without_wedge(table: SubtomogramTable) -> np.ndarray:
+    """Which subtomograms have neither a wedge file nor a range of tilts that leaves anything out, (n,)."""
+    if table.tilts is not None:
+        return np.zeros(len(table), bool)
+    return (table.wedge_index < 0) & (table.tilt_range_deg() == [-90, 90]).all(axis=1)
 
 
 def _in_frames(

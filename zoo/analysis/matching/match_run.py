@@ -1,0 +1,253 @@
+"""Subtomograms against templates and nulls, row by row, so that a run that was killed goes on where it was.
+
+In the folder of work: ``plan.json`` (what the run is made of), the prepared templates and draws, and one file
+for every few rows. All scores of a row are kept until the end; memory follows neither rows nor draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.analysis.matching.decoys import decoys_of
+from zoo.analysis.matching.null_maps import NullMaps
+from zoo.data.formats.fourier_weights import whole_of
+from zoo.data.packing.resample import fourier_resample
+from zoo.data.packing.threads import one_blas_thread
+from zoo.errors import ZooError
+from zoo.files import whole_file, write_json
+from zoo.ops.matching.template_search import SearchSettings, Subtomogram, prepare, with_shell_power_of
+
+ROWS_AT_ONCE = 4
+_DRAWS_AT_ONCE = 64
+_SPARE = 0.25  # of the draws, for those that a template cannot use
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class NullSettings:
+    """How many draws stand against every template, and which are the template itself.
+
+    A draw that scores ``same`` or more on the template's own map is a copy of it.
+    """
+
+    count: int = 985
+    seed: int = 0
+    same: float = 0.95
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scores of some rows: (r, k) of the templates, (r, b) of the draws, (r, 6) of the decoys of the best.
+
+    ``rows`` (r,) are their numbers, ``best`` (r,) the template that scores highest, with its pose: rotation
+    (r, 3, 3) and shift (r, 3) in voxels.
+    """
+
+    rows: np.ndarray
+    known: np.ndarray
+    best: np.ndarray
+    rotations: np.ndarray
+    shifts: np.ndarray
+    nulls: np.ndarray
+    decoys: np.ndarray
+
+
+class MatchRun:
+    """Templates and draws against the subtomograms of a reader, in a folder of work.
+
+    reader: `zoo.data.formats.volumes.VolumeReader` or one like it; sign: +1 where matter is bright in them.
+    templates (k, n, n, n) with their names; ``facts`` is whatever else decides the result. Raises ZooError
+    where the folder holds another run.
+    """
+
+    def __init__(
+        self,
+        work: Path,
+        reader: Any,
+        sign: int,
+        templates: np.ndarray,
+        names: list[str],
+        source: NullMaps,
+        search: SearchSettings,
+        settings: NullSettings,
+        facts: dict[str, Any] | None = None,
+        threads: int = 1,
+    ):
+        self.work, self.reader, self.sign = work, reader, sign
+        self.templates, self.names = templates, names
+        self.source, self.search, self.settings = source, search, settings
+        self._threads = threads
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        plan = {
+            "templates": [names, _digest(templates)],
+            "null": source.words,
+            "search": asdict(search),
+            "settings": asdict(settings),
+            "rows": [len(reader), _digest(reader.table.uid)],
+            "sign": sign,
+            **(facts or {}),
+        }
+        self._begin(json.loads(json.dumps(plan)))
+        try:
+            self.known = prepare(search, templates)
+        except ValueError as error:
+            raise ZooError(f"a template cannot be used: {error}") from error
+
+    def _begin(self, plan: dict) -> None:
+        path = self.work / _PLAN
+        if path.exists():
+            try:
+                before = json.loads(path.read_text())
+            except ValueError:
+                before = {}
+            if before != plan:
+                differs = sorted(key for key in {*plan, *before} if plan.get(key) != before.get(key))
+                raise ZooError(
+                    f"{self.work.parent}: was begun with other {', '.join(differs)}; give what it was begun "
+                    "with to go on, or --overwrite to begin anew"
+                )
+            return
+        self.work.mkdir(parents=True, exist_ok=True)
+        write_json(path, plan)
+
+    def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Match what is not done yet; ``progress`` gets (rows done, rows in all)."""
+        total = len(self.reader)
+        with one_blas_thread():
+            for start in range(0, total, ROWS_AT_ONCE):
+                path = self._part(start)
+                stop = min(start + ROWS_AT_ONCE, total)
+                if not path.exists():
+                    self._write(path, self._match_rows(range(start, stop)))
+                progress(stop, total)
+
+    def parts(self) -> Iterator[Rows]:
+        """What `run` found, a few rows at a time, in order."""
+        for start in range(0, len(self.reader), ROWS_AT_ONCE):
+            path = self._part(start)
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    yield Rows(**{name: file[name] for name in Rows.__dataclass_fields__})
+            except (OSError, ValueError, KeyError) as error:
+                raise ZooError(
+                    f"{path}: cannot be read ({error}); delete it and run the command again"
+                ) from error
+
+    def left_out(self) -> dict[str, int]:
+        """Templates that stood for best, and how many draws were too like each to be its null."""
+        return {self.names[best]: int((~self._away(best)).sum()) for best in sorted(self._kept)}
+
+    def _match_rows(self, rows) -> Rows:
+        found = [self._match_one(row) for row in rows]
+        columns = (np.stack(column) for column in zip(*found, strict=True))
+        return Rows(np.array(list(rows)), *columns)
+
+    def _match_one(self, row: int) -> tuple:
+        subtomogram = self._subtomogram(row)
+        known = subtomogram.match(self.known, self._threads)
+        best = int(known.scores.argmax())
+        draws, decoys = self._nulls_of(best)
+        pool, size = self._pool(), _DRAWS_AT_ONCE * self._threads
+        nulls = [
+            subtomogram.match(
+                with_shell_power_of(self.search, pool[draws[start : start + size]], self.known[best]),
+                self._threads,
+            ).scores
+            for start in range(0, len(draws), size)
+        ]
+        simple = subtomogram.match(decoys).scores
+        pose = known.rotations[best], known.shifts[best]
+        return known.scores, np.int64(best), *pose, np.concatenate(nulls).astype(np.float32), simple
+
+    def _subtomogram(self, row: int) -> Subtomogram:
+        box = self.search.box
+        volume = self.reader.read([row])[0] * self.sign
+        weights = whole_of(self.reader.wedge(row, box))
+        if volume.shape[-1] != box:
+            volume = fourier_resample(volume, box, 3)
+        try:
+            return Subtomogram(self.search, volume, weights)
+        except ValueError as error:
+            raise ZooError(f"{self.reader.where(row)}: cannot be matched: {error}") from error
+
+    def _nulls_of(self, best: int) -> tuple[np.ndarray, np.ndarray]:
+        """The draws (b,) that stand against a template, and its decoys, prepared, with its power."""
+        if best not in self._kept:
+            away = np.flatnonzero(self._away(best))
+            if len(away) < self.settings.count:
+                raise ZooError(
+                    f"--count {self.settings.count}: of {self._draws()} draws {len(away)} are not too like "
+                    f"{self.names[best]}; give a smaller --count, or more maps"
+                )
+            try:
+                decoys = prepare(self.search, decoys_of(self.templates[best], self.settings.seed))
+            except ValueError as error:
+                raise ZooError(f"template {self.names[best]}: {error}") from error
+            decoys = with_shell_power_of(self.search, decoys, self.known[best])
+            self._kept[best] = (away[: self.settings.count], decoys)
+        return self._kept[best]
+
+    def _away(self, best: int) -> np.ndarray:
+        """Which draws are no copies of a template, (m,) bool; kept in a file."""
+        path = self.work / f"away-{best:05d}.npy"
+        if path.exists():
+            return np.load(path)
+        pool, template = self._pool(), self.templates[best]
+        if self.source.by_latents:
+            away = np.asarray(self.source.away_from(template, 0, len(pool)), bool)
+        else:
+            # two maps without noise: a quick search tells whether they are one
+            quick = replace(self.search, step_deg=max(self.search.step_deg, 20.0), candidates=2)
+            own = Subtomogram(quick, template, np.ones(template.shape, np.float32))
+            size = _DRAWS_AT_ONCE * self._threads
+            scores = [
+                own.match(
+                    with_shell_power_of(self.search, pool[start : start + size], self.known[best]),
+                    self._threads,
+                ).scores
+                for start in range(0, len(pool), size)
+            ]
+            away = np.concatenate(scores) < self.settings.same
+        with whole_file(path, "wb") as file:
+            np.save(file, away)
+        return away
+
+    def _draws(self) -> int:
+        count = self.settings.count + max(8, round(_SPARE * self.settings.count))
+        return count if self.source.count is None else min(count, self.source.count)
+
+    def _pool(self) -> np.ndarray:
+        """All draws, prepared (m, 4, j): a file that is read where it is needed."""
+        path = self.work / "draws.npy"
+        if not path.exists():
+            count = self._draws()
+            with whole_file(path, "wb") as file:
+                shape = (count, 4, len(self.search.frequencies))
+                header = {"descr": "<c8", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for start in range(0, count, _DRAWS_AT_ONCE):
+                    maps = self.source.maps(start, min(start + _DRAWS_AT_ONCE, count))
+                    try:
+                        prepared = prepare(self.search, maps)
+                    except ValueError as error:
+                        raise ZooError(f"{self.source.words}: from draw {start} on, {error}") from error
+                    file.write(np.ascontiguousarray(prepared, "<c8").tobytes())
+        return np.load(path, mmap_mode="r")
+
+    def _part(self, start: int) -> Path:
+        return self.work / f"rows-{start:08d}.npz"
+
+    def _write(self, path: Path, rows: Rows) -> None:
+        with whole_file(path, "wb") as file:
+            np.savez(file, **asdict(rows))
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
