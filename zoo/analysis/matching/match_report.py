@@ -50,9 +50,9 @@ def write_report(
     (folder / PICTURES).mkdir(exist_ok=True)
     with whole_file(folder / PAGE, "w") as page:
         page.write(page_head("Templates and nulls", lines))
-        for part in run.parts():
-            for row, number in enumerate(part.rows.tolist()):
-                best = int(part.best[row])
+        for scores in run.parts():
+            for row, number in enumerate(scores.rows.tolist()):
+                best = int(scores.best[row])
                 picture = None
                 beaten = ", ".join(found.beaten_by(number))
                 p, q = f"{found.p[number]:.3g}", f"{found.q[number]:.3g}"
@@ -62,12 +62,12 @@ def write_report(
                         f"{images[number]}: {names[best]}, p = {p} ({MODELS[found.model[number]]}), q = {q}"
                     )
                     save_histogram(
-                        folder / picture, part.nulls[row], part.known[row], run.names, best, part.decoys[row],
-                        DECOYS, title
+                        folder / picture, scores.nulls[row], scores.known[row], run.names, best,
+                        scores.decoys[row], DECOYS, title
                     )  # fmt: skip
                 cells = [str(int(table.source_row[number]) + 1), images[number], names[best],
                          f"{found.score[number]:.4f}", p, q]  # fmt: skip
-                svg = small_histogram(part.nulls[row], part.known[row], best)
+                svg = small_histogram(scores.nulls[row], scores.known[row], best)
                 page.write(page_row(cells, picture, svg, beaten, bool(called[number])))
         page.write("</table></html>\n")
     write_json(

@@ -63,7 +63,7 @@ class OwnMaps:
             return np.asarray(self._maps[number], np.float32)
         rng = np.random.default_rng([self._seed, 17, number])
         which = rng.choice(len(self._maps), size=min(int(rng.integers(2, 4)), len(self._maps)), replace=False)
-        return sum(self._part(np.asarray(self._maps[each], np.float32), rng) for each in which)
+        return np.sum([self._part(np.asarray(self._maps[each], np.float32), rng) for each in which], axis=0)
 
     def _part(self, density: np.ndarray, rng) -> np.ndarray:
         n = density.shape[-1]
