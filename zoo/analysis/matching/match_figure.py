@@ -50,8 +50,7 @@ def save_histogram(path, nulls, known, names, best: int, decoys, decoy_names, ti
     axes.set_xlim(low - 0.03 * (high - low), high + 0.22 * (high - low))
     axes.set(xlabel="constrained correlation", ylabel="nulls", title=title)
     axes.title.set_fontsize(9)
-    figure.legend(loc="lower center", ncols=3, fontsize=6, frameon=False)
-    figure.subplots_adjust(bottom=0.2)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=6, frameon=False)
     save_figure(figure, path)
 
 
