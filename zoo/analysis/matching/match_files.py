@@ -28,7 +28,7 @@ from zoo.ops.matching.template_search import SearchSettings
 WORK = "work"
 _WRITTEN = (MATCHES, STAR, PASSING, TABLE, PAGE, PICTURES)
 
-MakeSource = Callable[[int, float], NullMaps]
+MakeSource = Callable[[int, float, np.ndarray], NullMaps]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def match_files(
 ) -> list[str]:
     """Match, judge and write ``out``; returns the lines of the summary.
 
-    ``make_source(box, voxel_size_angstrom)`` gives the nulls where ``given.null`` does not. A folder that was
+    ``make_source(box, voxel_size_angstrom, templates)`` gives the nulls where ``given.null`` does not. A folder that was
     begun with the same input is gone on with. Raises ZooError with one line for bad input.
     """
     sign = 0 if given.contrast == "auto" else int(given.contrast)
@@ -143,7 +143,10 @@ def _match(given, out, work, reader, settings, search, voxel, make_source, notes
     templates, names = _kept_maps(work / "templates.npz", given.templates, box, voxel, given, notes)
     if len(names) < 2:
         raise ZooError(f"{given.templates}: {len(names)} template; the best of two or more is asked for")
-    source = make_source(box, voxel) if make_source else _own_source(work, given, box, voxel, notes)
+    if make_source is not None:
+        source = make_source(box, voxel, templates)
+    else:
+        source = _own_source(work, given, box, voxel, notes)
     check_count(given.count, source)
     contrast = find_contrast(reader, settings)
     notes(f"contrast: {contrast['words']}")
