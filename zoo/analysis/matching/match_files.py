@@ -91,8 +91,8 @@ def match_files(
 ) -> list[str]:
     """Match, judge and write ``out``; returns the lines of the summary.
 
-    ``make_source(box, voxel_size_angstrom, templates)`` gives the nulls where ``given.null`` does not. A folder that was
-    begun with the same input is gone on with. Raises ZooError with one line for bad input.
+    ``make_source(box, voxel_size_angstrom, templates)`` gives the nulls where ``given.null`` does not. A
+    folder that was begun with the same input is gone on with. Raises ZooError with one line for bad input.
     """
     sign = 0 if given.contrast == "auto" else int(given.contrast)
     settings = PackSettings(
