@@ -14,7 +14,8 @@ from zoo.metrics.p_values import (
     smaller_than_uniform,
 )
 
-NULLS = {"normal": stats.norm(), "exponential": stats.expon(), "beta": stats.beta(4, 8), "t5": stats.t(5)}
+NULLS = {"normal": stats.norm(), "exponential": stats.expon(), "beta": stats.beta(4, 8), "t5": stats.t(5),
+         "uniform": stats.uniform()}  # fmt: skip
 
 
 def test_ranks_are_counts():

@@ -22,9 +22,9 @@ ENOUGH_RANKS = 10  # as many nulls at or above a score, and ranks say it well en
 FIT_LEVEL = 0.05  # a tail whose test of fit says less is not used
 _DRAWS = 999
 _SEED = 95
-# Heavier tails than the last have no moments to fit by; below the first nulls crowd at an end, and the fit
-# leaves some of them beyond it.
-_SHAPES = (-0.5, 0.45)
+# Heavier tails than the last have no moments to fit by; below the first the density rises towards its end,
+# and nulls lie beyond it.
+_SHAPES = (-1.0, 0.45)
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class Tail:
         """Probability that a null reaches ``scores``, above the threshold; NaN below it and for ranks.
 
         A shape below 0 would say that nothing can lie beyond a certain score, which some fifty excesses
-        cannot know: 0 is taken there. 1/count is added to the shape: the predictive distribution of an
-        exponential whose mean was estimated from ``count`` values is Pareto's of that shape.
+        cannot know: 0 is taken there, with the scale as it is. 1/count is added to the shape: the predictive
+        distribution of an exponential whose mean was estimated from ``count`` values is Pareto's of that
+        shape.
         """
         scores = np.asarray(scores, float)
         if self.model == "ranks":

@@ -74,7 +74,7 @@ def _one(part: Rows, row: int) -> dict:
     known, best = part.known[row], int(part.best[row])
     score, nulls, decoys = float(known[best]), part.nulls[row], part.decoys[row]
     tail = fit_tail(nulls)
-    found = p_value(score, nulls, tail, decoys)
+    found = p_value(score, nulls, tail, decoys[np.isfinite(decoys)])
     others = np.delete(known, best)
     second = int(others.argmax()) if len(others) else -1
     return {

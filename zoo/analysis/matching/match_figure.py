@@ -42,6 +42,7 @@ def save_histogram(path, nulls, known, names, best: int, decoys, decoy_names, ti
                 fontsize=7,
                 color=colour,
             )
+    decoys = np.asarray(decoys, float)  # NaN: the template itself, not drawn
     axes.plot(
         decoys, np.full(len(decoys), 0.012 * top), "^", color="#cc79a7", markersize=5, label="decoys: "
         + ", ".join(decoy_names)

@@ -130,9 +130,9 @@ def summary(found: Verdicts, run: MatchRun, fdr: float) -> list[str]:
         beats = int((found.beaten[:, number] & called).sum())
         if beats:
             lines.append(f"a decoy scores as high as the best template in {beats} of those called: {name}")
-    for name, count in run.left_out().items():
-        if count:
-            lines.append(f"{count} draws are too like {name} and left out of its null")
+    left = ", ".join(f"{name} {count}" for name, count in run.left_out().items() if count)
+    if left:
+        lines.append(f"draws that are too like a template are not in its null: {left}")
     return lines
 
 

@@ -47,7 +47,8 @@ class Rows:
     """Scores of some rows: (r, k) of the templates, (r, b) of the draws, (r, 6) of the decoys of the best.
 
     ``rows`` (r,) are their numbers, ``best`` (r,) the template that scores highest, with its pose: rotation
-    (r, 3, 3) and shift (r, 3) in voxels.
+    (r, 3, 3) and shift (r, 3) in voxels. The score of a decoy that is the template itself, such as the mirror
+    image of a ring, is NaN.
     """
 
     rows: np.ndarray
@@ -162,7 +163,10 @@ class MatchRun:
             ).scores
             for start in range(0, len(draws), size)
         ]
-        simple = subtomogram.match(decoys).scores
+        other = np.isfinite(decoys[:, 0, 0])
+        simple = np.full(len(decoys), np.nan)
+        if other.any():
+            simple[other] = subtomogram.match(decoys[other]).scores
         pose = known.rotations[best], known.shifts[best]
         return known.scores, np.int64(best), *pose, np.concatenate(nulls).astype(np.float32), simple
 
@@ -191,6 +195,7 @@ class MatchRun:
             except ValueError as error:
                 raise ZooError(f"template {self.names[best]}: {error}") from error
             decoys = with_shell_power_of(self.search, decoys, self.known[best])
+            decoys[self._scores_on(best, decoys) >= self.settings.same] = np.nan
             self._kept[best] = (away[: self.settings.count], decoys)
         return self._kept[best]
 
@@ -203,21 +208,27 @@ class MatchRun:
         if self.source.by_latents:
             away = np.asarray(self.source.away_from(template, 0, len(pool)), bool)
         else:
-            # two maps without noise: a quick search tells whether they are one
-            quick = replace(self.search, step_deg=max(self.search.step_deg, 20.0), candidates=2)
-            own = Subtomogram(quick, template, np.ones(template.shape, np.float32))
             size = _DRAWS_AT_ONCE * self._threads
+            parts = (pool[start : start + size] for start in range(0, len(pool), size))
             scores = [
-                own.match(
-                    with_shell_power_of(self.search, pool[start : start + size], self.known[best]),
-                    self._threads,
-                ).scores
-                for start in range(0, len(pool), size)
+                self._scores_on(best, with_shell_power_of(self.search, part, self.known[best]))
+                for part in parts
             ]
             away = np.concatenate(scores) < self.settings.same
         with whole_file(path, "wb") as file:
             np.save(file, away)
         return away
+
+    def _scores_on(self, best: int, prepared: np.ndarray) -> np.ndarray:
+        """How much prepared maps are like a template: their scores on its own map, nothing missing."""
+        # two maps without noise: a quick search tells whether they are one
+        quick = replace(self.search, step_deg=max(self.search.step_deg, 20.0), candidates=2)
+        template = self.templates[best]
+        return (
+            Subtomogram(quick, template, np.ones(template.shape, np.float32))
+            .match(prepared, self._threads)
+            .scores
+        )
 
     def _draws(self) -> int:
         count = self.settings.count + max(8, round(_SPARE * self.settings.count))
