@@ -1,6 +1,7 @@
 """zoo-infer match with a generator's samples as the null: runs of one step, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -44,10 +45,20 @@ def place(tmp_path_factory):
         assert train(TrainSettings(model=model, out=folder / out, steps=1, **options))[1] == 0
 
     one("wgan3d", WGAN3DConfig, "run")
-    one("wgan3d", WGAN3DConfig, "other", seed=1)
     one("regressor3d", Regressor3DConfig, "inverse", start_from=folder / "run")
-    one("regressor3d", Regressor3DConfig, "inverse_of_other", start_from=folder / "other")
+    changed(folder, "other", lambda weights: [1.5 * each for each in weights])
+    changed(folder, "collapsed", lambda weights: [0 * weights[0], *weights[1:]])
     return folder
+
+
+def changed(folder, name, change):
+    """A copy of the run whose generator has other weights."""
+    import zoo
+
+    shutil.copytree(folder / "run", folder / name)
+    model = zoo.open_run(folder / name).keras_model
+    model.generator_average.set_weights(change(model.generator_average.get_weights()))
+    model.save(folder / name / "model.keras")
 
 
 @pytest.fixture
@@ -65,16 +76,9 @@ def match(place, tmp_path, call):
 
 @pytest.mark.slow
 def test_samples_are_the_null(place, tmp_path, match):
-    """Packed maps as templates; the samples of a step are all alike, which --force allows."""
-    code, said, err = match(
-        "--templates",
-        place / "records",
-        "--pseudo",
-        place / "run",
-        "--regressor",
-        place / "inverse",
-        "--force",
-    )
+    """Packed maps as templates, a regressor beside the generator."""
+    pseudo = ("--pseudo", place / "run", "--regressor", place / "inverse")
+    code, said, err = match("--templates", place / "records", *pseudo)
     assert code == 0, err
     facts = json.loads((tmp_path / "out" / "matches.json").read_text())
     assert "pseudo-complexes of" in facts["null"] and "by the latents of" in facts["null"]
@@ -87,8 +91,8 @@ def test_samples_are_the_null(place, tmp_path, match):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--pseudo", "{}/run"), "the generator has collapsed"),
-        (("--pseudo", "{}/run", "--regressor", "{}/inverse_of_other"), "inverts another generator"),
+        (("--pseudo", "{}/collapsed"), "the generator has collapsed"),
+        (("--pseudo", "{}/other", "--regressor", "{}/inverse"), "inverts another generator"),
         (("--pseudo", "{}/inverse", "--regressor", "{}/run"), "encode"),
         (("--pseudo", "{}/nowhere"), "nowhere"),
     ],

@@ -45,9 +45,13 @@ class Verdicts:
 
     def euler_deg(self) -> np.ndarray:
         """RELION's rot, tilt and psi (n, 3)."""
+        import warnings
+
         from scipy.spatial.transform import Rotation
 
-        return Rotation.from_matrix(self.rotations).inv().as_euler("ZYZ", degrees=True)
+        with warnings.catch_warnings():  # where tilt is 0 only rot + psi is known, and one of them is made 0
+            warnings.filterwarnings("ignore", message="Gimbal lock")
+            return Rotation.from_matrix(self.rotations).inv().as_euler("ZYZ", degrees=True)
 
     def beaten_by(self, row: int) -> list[str]:
         """The decoys that score as high as the best template of a row."""
