@@ -82,6 +82,8 @@ def test_samples_are_the_null(place, tmp_path, match):
     assert code == 0, err
     facts = json.loads((tmp_path / "out" / "matches.json").read_text())
     assert "pseudo-complexes of" in facts["null"] and "by the latents of" in facts["null"]
+    assert set(facts["latents"]) == set(facts["left_out"])
+    assert all(each["bandwidth"] > 0 for each in facts["latents"].values())
     assert facts["nulls"] <= 30 and sorted(facts["templates"]) == sorted(
         path.stem for path in (place / "known").iterdir()
     )

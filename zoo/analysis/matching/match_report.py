@@ -80,6 +80,7 @@ def write_report(
             "fdr": fdr,
             "called": int(called.sum()),
             "left_out": run.left_out(),
+            "latents": run.latent_facts(),
             "summary": lines,
         },
     )
@@ -131,6 +132,9 @@ def summary(found: Verdicts, run: MatchRun, fdr: float) -> list[str]:
         if beats:
             lines.append(f"a decoy scores as high as the best template in {beats} of those called: {name}")
     left = ", ".join(f"{name} {count}" for name, count in run.left_out().items() if count)
+    vague = [name for name, facts in run.latent_facts().items() if not facts["meaningful"]]
+    if vague:
+        lines.append(f"the latents of the turns of {', '.join(vague)} make no density that means something")
     if left:
         lines.append(f"draws that are too like a template are not in its null: {left}")
     return lines

@@ -143,7 +143,19 @@ class MatchRun:
 
     def left_out(self) -> dict[str, int]:
         """Templates that stood for best, and how many draws were too like each to be its null."""
-        return {self.names[best]: int((~self._away(best)).sum()) for best in sorted(self._kept)}
+        return {self.names[best]: int((~self._away(best)).sum()) for best in sorted(self._best_ones())}
+
+    def latent_facts(self) -> dict[str, dict[str, float]]:
+        """What decided by latents, of every template that stood for best (`NullMaps.facts`)."""
+        found = {}
+        for best in sorted(self._best_ones()):
+            path = self.work / f"latents-{best:05d}.json"
+            if path.exists():
+                found[self.names[best]] = json.loads(path.read_text())
+        return found
+
+    def _best_ones(self) -> set[int]:
+        return {int(path.stem.split("-")[1]) for path in self.work.glob("away-*.npy")}
 
     def _match_rows(self, rows) -> Rows:
         found = [self._match_one(row) for row in rows]
@@ -207,6 +219,7 @@ class MatchRun:
         pool, template = self._pool(), self.templates[best]
         if self.source.by_latents:
             away = np.asarray(self.source.away_from(template, 0, len(pool)), bool)
+            write_json(self.work / f"latents-{best:05d}.json", self.source.facts())
         else:
             size = _DRAWS_AT_ONCE * self._threads
             parts = (pool[start : start + size] for start in range(0, len(pool), size))

@@ -34,6 +34,10 @@ class NullMaps(Protocol):
         """Which of the draws do not stand for the template (n, n, n) itself, (k,) bool."""
         ...
 
+    def facts(self) -> dict[str, float]:
+        """What a person should know of how `away_from` decided the last time; empty where nothing."""
+        ...
+
 
 class OwnMaps:
     """Maps (m, n, n, n) of a person's own, and beyond these ``composites`` of two or three of them.
@@ -57,6 +61,10 @@ class OwnMaps:
     def away_from(self, template: np.ndarray, start: int, stop: int) -> np.ndarray:
         """All: their correlation with the template is what tells."""
         return np.ones(stop - start, bool)
+
+    def facts(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
 
     def _one(self, number: int) -> np.ndarray:
         if number < len(self._maps):
@@ -122,6 +130,19 @@ class GeneratedMaps:
             return np.ones(stop - start, bool)
         self.density = LatentDensity.of(self._encode_turns(template))
         return ~self.density.belongs(self.latents(start, stop), self._prior)
+
+    def facts(self) -> dict[str, float]:
+        """Directions, bandwidth and gains of the density of the template's latents (`LatentDensity`)."""
+        if self.density is None:
+            return {}
+        over_prior, over_normal = self.density.gain
+        return {
+            "directions": float(self.density.directions.shape[1]),
+            "bandwidth": self.density.bandwidth,
+            "gain_over_prior": over_prior,
+            "gain_over_one_normal": over_normal,
+            "meaningful": float(self.density.meaningful),
+        }
 
     def _encode_turns(self, template: np.ndarray) -> np.ndarray:
         assert self._encode is not None  # its callers ask
