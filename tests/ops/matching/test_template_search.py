@@ -51,7 +51,8 @@ def score_by_hand(template, volume, wedge, rotation, shift, radius):
     k = np.arange(n) - n // 2
     kz, ky, kx = np.meshgrid(k, k, k, indexing="ij")
     ball = (kx**2 + ky**2 + kz**2 <= radius**2) & (kx**2 + ky**2 + kz**2 > 0)
-    t, x = (fft.fftshift(fft.fftn(fft.ifftshift(each))) * wedge for each in (turned, volume))
+    t, x = (fft.fftshift(fft.fftn(fft.ifftshift(each))) for each in (turned, volume))
+    t, x = t * wedge, x * (wedge > 0)
     t = t * np.exp(-2j * np.pi / n * (kx * shift[0] + ky * shift[1] + kz * shift[2]))
     t, x = t[ball], x[ball]
     return (x * t.conj()).real.sum() / np.linalg.norm(t) / np.linalg.norm(x)
@@ -107,6 +108,26 @@ def test_scores_are_those_of_the_definition(templates, prepared, wedge):
     found = subtomogram.match(prepared[:8])
     again = subtomogram.scores_at(prepared[:8], found.rotations, found.shifts)
     np.testing.assert_allclose(found.scores, again, atol=1e-4)
+
+
+def test_weights_that_are_not_only_0_and_1_count_once(templates, prepared):
+    """X = w·T is compared with w·T: nearer to that than to weights that count twice, and near 1."""
+    axis = np.arange(N) - N // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    weights = (1 / (1 + (x**2 + y**2 + z**2) / 4)).astype(np.float32)
+    once, twice = [], []
+    for seed in range(5):
+        rotation = Rotation.random(rng=seed).as_matrix()
+        volume = seen_through(blobs(seed, rotation), weights)
+        subtomogram = Subtomogram(SETTINGS, volume, weights)
+        got = float(subtomogram.scores_at(prepared[seed : seed + 1], rotation[None], np.zeros((1, 3)))[0])
+        by_hand = [
+            score_by_hand(templates[seed], each, weights, rotation, np.zeros(3), SETTINGS.radius)
+            for each in (volume, seen_through(volume, weights))
+        ]
+        twice.append(abs(got - by_hand[1]))
+        once.append(abs(got - by_hand[0]))
+    assert max(once) < 0.06 and np.mean(once) < np.mean(twice), (once, twice)
 
 
 def test_no_pose_near_the_best_is_better(templates, prepared, wedge):

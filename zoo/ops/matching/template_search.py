@@ -1,8 +1,9 @@
 """One subtomogram against many templates: the subtomogram is turned, once for all of them. NumPy alone.
 
 Score of a template T at rotation R and shift u (in its own frame; subtomogram(x) = template(Rᵀx − u)):
-Σ w²·Re(X·conj(T)) / (‖w·T‖·‖w·X‖) with X and w turned into the template's frame, over one of every pair ±k
-of frequencies within a radius, without 0: the constrained correlation of Förster et al. (2008).
+Re Σ X·conj(w·T) / (‖w·T‖·‖X‖) with X and its weights w turned into the template's frame, over one of every
+pair ±k of frequencies within a radius that w leaves, without 0: the constrained correlation of Förster et al.
+(2008), with the template as the microscope would show it. X = w·T scores 1.
 
 A coarse search multiplies the subtomogram, at every rotation of an even grid, with all templates at every
 shift of a grid: one product of matrices. The best rotations are followed uphill (Gauss-Newton in turn and
@@ -143,18 +144,18 @@ class Subtomogram:
     def __init__(self, settings: SearchSettings, volume: np.ndarray, weights: np.ndarray):
         self.settings = settings
         n, radius = settings.box, settings.radius
-        squared = np.square(np.asarray(weights, np.float32))
+        weights = np.asarray(weights, np.float32)
         volume = np.asarray(volume, np.float32)
         spectrum = fft.fftn(fft.ifftshift(volume - volume.mean()))
         index = fourier_grid.voxel_index(settings.frequencies, n)
         power = np.abs(fft.fftshift(spectrum).ravel()[index]) ** 2 / n**3
-        norm = float(np.sqrt((squared.ravel()[index] * power).sum()))
+        norm = float(np.sqrt(power[weights.ravel()[index] > 0].sum()))
         if not norm > 0:
             raise ValueError("the weights leave no frequency, or the volume is constant")
-        # w²·X is sampled, not X: between a frequency that is measured and one that is not lies half of it
-        weighted = fft.fftshift(fft.ifftn(spectrum * fft.ifftshift(squared)).real)
+        # w·X is sampled, not X: between a frequency that is measured and one that is not lies half of it
+        weighted = fft.fftshift(fft.ifftn(spectrum * fft.ifftshift(weights)).real)
         self._table = _table(weighted.astype(np.float32) / norm, radius)
-        self._weights = _between(squared, radius)
+        self._weights = _between(np.square(weights), radius)
         self._coarse: tuple[np.ndarray, np.ndarray] | None = None
 
     def match(self, prepared: np.ndarray, threads: int = 1) -> Found:
@@ -173,7 +174,7 @@ class Subtomogram:
     def match_exhaustively(self, prepared: np.ndarray, reach: float | None = None) -> Found:
         """All rotations of the grid, all translations by FFT, none in between: slow, and exact on its grid.
 
-        A rotation's score at any translation is at most Σ w²·|X|·|T| / (‖w·T‖·‖w·X‖): rotations are taken in
+        A rotation's score at any translation is at most Σ |X|·w·|T| / (‖w·T‖·‖X‖): rotations are taken in
         the order of this bound, and left out where it says that they cannot be the best. With ``reach``
         templates are left out that cannot score as much at any rotation: their score is −2, the rest is
         as without.
@@ -243,7 +244,7 @@ class Subtomogram:
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
     def _read(self, rotations, radius):
-        """w²·X complex64 and w² float32 at R·k, (m, j) each: by value and slope at the nearest sample."""
+        """w·X complex64 and w² float32 at R·k, (m, j) each: by value and slope at the nearest sample."""
         settings = self.settings
         frequency = settings.frequencies[_within(settings.radius, radius)]
         points = np.matmul(frequency, np.swapaxes(rotations, -1, -2).astype(np.float32))
