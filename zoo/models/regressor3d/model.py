@@ -198,5 +198,6 @@ def _build(s: Regressor3DConfig, seed: int) -> keras.Model:
     stack: list = [keras.Input((*(s.box,) * 3, 1), name="map")]
     for i, count in enumerate(s.filters):
         stack += [convolution(count, seed + 300 + i, f"conv_{i}", use_bias=False), *normed(i)]
-    dense = layers.Dense(s.latent_dim, kernel_initializer=keras.initializers.GlorotUniform(seed + 400))
-    return keras.Sequential([*stack, layers.Flatten(), dense], name="regressor")
+    kernel = keras.initializers.GlorotUniform(seed + 400)
+    stack += [layers.Flatten(), layers.Dense(s.latent_dim, kernel_initializer=kernel, name="latents")]
+    return keras.Sequential(stack, name="regressor")
