@@ -150,8 +150,10 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None, way: str =
     own latents are in ``extra`` as ``z_mean_encoder`` and ``z_logvar_encoder``, and so are ``state (n,)``,
     from 0, and ``posterior (n, k)``. Raises ZooError if the box differs or a latent is not finite.
     """
-    kept = ("uid", "source_row", "label")
+    # Records of maps have names instead of labels; the table has both.
+    kept = ("uid", "source_row") if info.kind == "maps" else ("uid", "source_row", "label")
     columns = rows_of(model, "encode", info, batch_size, kept, progress)
+    columns.setdefault("label", np.asarray(info.load_table()["label"]))
     more: dict = {}
     if way == "likelihood":
         found = likelihood_rows(model, info, batch_size, progress)
