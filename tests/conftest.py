@@ -79,9 +79,9 @@ def measured_python():
     whole test session. A shell between the two has none worth speaking of.
     """
 
-    def run(code, *words):
+    def run(code, *words, timeout=300):
         command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", textwrap.dedent(code)]
-        done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -348,7 +347,7 @@ peak()
 """
 
 
-def test_memory_does_not_grow_with_the_tomogram(tmp_path):
+def test_memory_does_not_grow_with_the_tomogram(tmp_path, measured_python):
     from zoo.data.formats.mrc import StackWriter
 
     pattern = np.random.default_rng(0).normal(size=(32, 128, 128)).astype(np.float32)
@@ -357,12 +356,9 @@ def test_memory_does_not_grow_with_the_tomogram(tmp_path):
         with StackWriter(tmp_path / name, (128, 128), VOXEL) as writer:
             for _ in range(repeats):
                 writer.write(pattern)
-    words = [sys.executable, "-c", MEMORY, str(__import__("pathlib").Path(__file__).parent)]
-    done = subprocess.run(
-        [*words, str(tmp_path / "small.mrc"), str(tmp_path / "large.mrc")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    small, large, whole = (int(line) for line in done.stdout.split()[-3:])
+    here = Path(__file__).parent
+    said = measured_python(MEMORY, here, tmp_path / "small.mrc", tmp_path / "large.mrc")
+    small, large, whole = (int(line) for line in said.split()[-3:])
     assert large - small < 25
     # The control: held at once, the same file would have shown in the same figure.
     assert whole - large > 100

@@ -1,7 +1,5 @@
 """Picking: scikit-image's blobs as oracle, blocks against the whole, what is left out, bad input."""
 
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -232,26 +230,19 @@ def write_repeated(path, shape, pattern):
             writer.write(pattern[: min(len(pattern), shape[0] - start)])
 
 
-def peaks_of_memory(side, sigma, *paths):
-    """Peak resident memory in MiB after each of several tomograms, picked in one process."""
-    words = [sys.executable, "-c", MEMORY, str(side), str(sigma), *map(str, paths)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return [int(line) for line in done.stdout.split()]
-
-
-def test_memory_does_not_grow_with_the_tomogram(tmp_path):
+def test_memory_does_not_grow_with_the_tomogram(tmp_path, measured_python):
     pattern, _ = scene((40, 256, 256), 60)
     for name, sections in (("small.mrc", 40), ("large.mrc", 400)):  # 10 and 100 MiB
         write_repeated(tmp_path / name, (sections, 256, 256), pattern)
-    small, large = peaks_of_memory(96, 1.5, tmp_path / "small.mrc", tmp_path / "large.mrc")
+    said = measured_python(MEMORY, 96, 1.5, tmp_path / "small.mrc", tmp_path / "large.mrc")
+    small, large = map(int, said.split())
     assert large - small < 30
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_four_gigabytes_take_less_than_one_and_a_half(tmp_path):
+def test_four_gigabytes_take_less_than_one_and_a_half(tmp_path, measured_python):
     pattern = np.tile(scene((64, 256, 256), 30, radius=8.0)[0], (1, 4, 4))
     write_repeated(tmp_path / "t.mrc", (1024, 1024, 1024), pattern)
     assert (tmp_path / "t.mrc").stat().st_size > 4 << 30
-    (peak,) = peaks_of_memory(320, 5, tmp_path / "t.mrc")
-    assert peak <= 1500
+    assert int(measured_python(MEMORY, 320, 5, tmp_path / "t.mrc", timeout=7200)) <= 1500

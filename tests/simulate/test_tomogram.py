@@ -124,7 +124,7 @@ def test_files_of_a_tomogram(classes, settings, written, tmp_path):
     out, result = written
     names = {path.name for path in out.iterdir()}
     assert names == {"tomogram.mrc", "particles.star", "tilts.mrcs", "tilts.rawtlt", "clean.mrc",
-                     "labels.mrc", "maps", "simulation.json"}  # fmt: skip
+                     "labels.mrc", "labels.names.txt", "maps", "simulation.json"}  # fmt: skip
     tomogram, voxel = read_volume(result.tomogram)
     assert tomogram.shape == (40, 96, 128) and voxel == pytest.approx(classes.voxel_size_angstrom)
     tilts = read_volume(out / "tilts.mrcs")[0]
