@@ -134,6 +134,7 @@ def test_it_trains_and_resumes_to_the_same_bits(place, records, tmp_path):
         np.testing.assert_array_equal(value, again, err_msg=name)
 
 
+@pytest.mark.slow
 def test_each_role_is_remembered_and_may_have_moved(place, records, tmp_path):
     import shutil
 

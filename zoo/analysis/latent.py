@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.rows import rows_of
+from zoo.data.kinds import kind_of
 from zoo.errors import ZooError
 from zoo.files import whole_path
 from zoo.models.capabilities import EncodesByLikelihood
@@ -151,7 +152,8 @@ def encode_dataset(model, info, batch_size: int = 128, progress=None, way: str =
     from 0, and ``posterior (n, k)``. Raises ZooError if the box differs or a latent is not finite.
     """
     # Records of maps have names instead of labels; the table has both.
-    kept = ("uid", "source_row") if info.kind == "maps" else ("uid", "source_row", "label")
+    labelled = any(each.in_batches == "label" for each in kind_of(info).schema.fields)
+    kept = ("uid", "source_row", "label") if labelled else ("uid", "source_row")
     columns = rows_of(model, "encode", info, batch_size, kept, progress)
     columns.setdefault("label", np.asarray(info.load_table()["label"]))
     more: dict = {}

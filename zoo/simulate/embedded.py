@@ -1,13 +1,18 @@
 """Three synthetic assembly intermediates of ribosome-like size, made by code: nothing is downloaded."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.simulate.classes import ClassMaps, check_box
+
+if TYPE_CHECKING:
+    from zoo.simulate.classes import ClassMaps
 
 EMBEDDED_EXTENT_ANGSTROM = 320.0
 """Edge of the box that the embedded particles fit into with room for shifts; voxel = this / box."""
@@ -56,6 +61,8 @@ def embedded_maps(box: int = 32, voxel_size_angstrom: float | None = None) -> np
 
 def embedded_classes(box: int, pixel_size_angstrom: float | None = None) -> ClassMaps:
     """The three synthetic assembly intermediates; without a pixel size they fill two thirds of the box."""
+    from zoo.simulate.classes import ClassMaps, check_box  # SciPy: whoever only looks for a set does without
+
     check_box(box)
     pixel_size_angstrom = pixel_size_angstrom or EMBEDDED_EXTENT_ANGSTROM / box
     return ClassMaps(embedded_maps(box, pixel_size_angstrom), pixel_size_angstrom, EMBEDDED_CLASSES)
@@ -78,6 +85,14 @@ def embedded_dataset(
     Raises ZooError for values that cannot be and for a cache that cannot be written.
     """
     from zoo.data.info import INFO_NAME
+
+    parts = [f"v{_DATASET_VERSION}", f"box{box}", f"n{count_per_class}", f"sigma{sigma:g}", f"seed{seed}"]
+    parts += [f"shift{shift_max_px:g}"] if shift_max_px else []
+    parts += [] if apply_ctf else ["noctf"]
+    folder = cache_folder(cache_dir) / "-".join(["embedded", *parts])
+    records = folder / "records"
+    if (records / INFO_NAME).exists():
+        return records
     from zoo.data.packing.pack_particles import pack_particles
     from zoo.data.packing.shards import PackSettings
     from zoo.simulate.particles import simulate_particles
@@ -86,13 +101,6 @@ def embedded_dataset(
     settings = ParticleSettings(
         count_per_class, sigma=sigma, seed=seed, shift_max_px=shift_max_px, apply_ctf=apply_ctf
     )
-    parts = [f"v{_DATASET_VERSION}", f"box{box}", f"n{count_per_class}", f"sigma{sigma:g}", f"seed{seed}"]
-    parts += [f"shift{shift_max_px:g}"] if shift_max_px else []
-    parts += [] if apply_ctf else ["noctf"]
-    folder = cache_folder(cache_dir) / "-".join(["embedded", *parts])
-    records = folder / "records"
-    if (records / INFO_NAME).exists():
-        return records
     with only_one(folder):
         star = folder / "particles" / "particles.star"
         if not star.exists():

@@ -10,16 +10,6 @@ from typing import Any
 
 from zoo.data.info import INFO_NAME
 from zoo.errors import ZooError
-from zoo.simulate.classes import ClassMaps
-from zoo.simulate.embedded import (
-    EMBEDDED_CLASSES,
-    cache_folder,
-    embedded_classes,
-    embedded_dataset,
-    only_one,
-)
-from zoo.simulate.embedded_labelled import embedded_labelled_cubes
-from zoo.simulate.embedded_tomogram import embedded_cubes
 
 _SUBTOMOGRAMS_VERSION = 1
 _MAPS_VERSION = 1
@@ -72,6 +62,8 @@ def embedded_subtomograms(
     """
     from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
     from zoo.data.packing.shards import PackSettings
+    from zoo.simulate.classes import ClassMaps
+    from zoo.simulate.embedded import EMBEDDED_CLASSES, cache_folder, embedded_classes, only_one
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
     from zoo.simulate.subtomograms import simulate_subtomograms
 
@@ -101,6 +93,7 @@ def embedded_map_records(box: int | None = None, cache_dir: str | os.PathLike | 
     """Folder of packed maps of fifteen synthetic complexes, in a box of 38.4 nm at any ``box``."""
     from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.shards import PackSettings
+    from zoo.simulate.embedded import cache_folder, only_one
     from zoo.simulate.embedded_complexes import embedded_complexes
 
     box = 64 if box is None else box
@@ -126,18 +119,32 @@ def embedded_map_records(box: int | None = None, cache_dir: str | os.PathLike | 
     return records
 
 
+# Imported when they are made: whoever only asks what a set suggests does without SciPy.
 def _particles(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
+    from zoo.simulate.embedded import embedded_dataset
+
     return (
         embedded_dataset(cache_dir=cache_dir) if box is None else embedded_dataset(box, cache_dir=cache_dir)
     )
+
+
+def _cubes(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
+    from zoo.simulate.embedded_tomogram import embedded_cubes
+
+    return embedded_cubes(box, cache_dir)
+
+
+def _labelled_cubes(box: int | None, cache_dir: str | os.PathLike | None) -> Path:
+    from zoo.simulate.embedded_labelled import embedded_labelled_cubes
+
+    return embedded_labelled_cubes(box, cache_dir)
 
 
 EMBEDDED = {
     "particles": EmbeddedData(_particles),
     "subtomograms": EmbeddedData(embedded_subtomograms, {"classes": len(_CLASSES)}),
     "maps": EmbeddedData(embedded_map_records),
-    "cubes": EmbeddedData(embedded_cubes),
-    "labelled cubes": EmbeddedData(embedded_labelled_cubes),
+    "cubes": EmbeddedData(_cubes),
+    "labelled cubes": EmbeddedData(_labelled_cubes),
 }
-"""The embedded set of each kind that has one, and those that a model may name "
-"(`zoo.registry.Entry.embedded`)."""
+"""The embedded set of each kind, and those that a model may name (`zoo.registry.Entry.embedded`)."""

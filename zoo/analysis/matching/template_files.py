@@ -9,6 +9,7 @@ import numpy as np
 
 from zoo.data.formats.mrc import read_header
 from zoo.data.info import INFO_NAME, DatasetInfo
+from zoo.data.kinds import require_kind
 from zoo.errors import ZooError
 from zoo.simulate.embedded_complexes import embedded_complexes
 from zoo.simulate.map_set import STRUCTURE_SUFFIXES, centred, each_map, map_names, unit_scale
@@ -66,8 +67,7 @@ def _packed(place: Path, box: int, voxel_size_angstrom: float, notes):
     from zoo.data.records.numpy_records import read_rows
 
     info = DatasetInfo.load(place)
-    if info.kind != "maps":
-        raise ZooError(f"{place}: holds {info.kind}, expected maps (zoo-pack maps FILE... OUT)")
+    require_kind(info, "maps")
     names = [str(name) for name in info.names]
     order = [names[int(index)] for index in info.load_table()["name_index"]]
     own = info.voxel_size_angstrom
