@@ -78,7 +78,7 @@ def test_two_processes_that_race_make_one_sound_set(tmp_path):
 def test_particles_are_those_there_always_were(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(
-        "zoo.simulate.embedded_data.embedded_dataset",
+        "zoo.simulate.embedded.embedded_dataset",
         lambda *values, **options: made.append((values, options)) or tmp_path,
     )
     assert embedded("particles", cache_dir=tmp_path) == tmp_path
