@@ -85,6 +85,10 @@ def particles(
     import shlex
     import sys
 
+    from zoo.input_files import existing_file
+
+    for each in map or []:  # before SciPy is imported
+        existing_file(each)
     from zoo.simulate.gather import gather_classes, structure_sources
     from zoo.simulate.particles import simulate_particles
     from zoo.simulate.settings import ParticleSettings
