@@ -62,8 +62,8 @@ def tomogram_of(places, kinds):
 
 
 def make(folder, pose_normalise=False, rotate=None):
-    """Tomogram, places.star, records and a folder of three clusters (ball, sheet, nothing) under "
-    "``folder``."""
+    """Tomogram, places.star, records and a folder of three clusters (ball, sheet, nothing) under
+    ``folder``."""
     rng = np.random.default_rng(3)
     places = np.array([(x, y, 12) for x in (8, 22, 36, 50) for y in (8, 22, 36, 50)])
     kinds = rng.permutation(np.arange(16) % 3)

@@ -1,5 +1,5 @@
-"""Decoded members of groups put back where they came from: what every voxel of a tomogram is (Zeng "
-"2018, fig. 5)."""
+"""Decoded members of groups put back where they came from: what every voxel of a tomogram is (Zeng
+2018, fig. 5)."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def annotate(
 
 
 def labels_of(maps: np.ndarray, level: float) -> np.ndarray:
-    """The number, from 1, of the map (g, ...) that is highest in each voxel and reaches ``level``; else "
-    "0. int8."""
+    """The number, from 1, of the map (g, ...) that is highest in each voxel and reaches ``level``; else
+    0. int8."""
     return np.where(maps.max(axis=0) >= level, maps.argmax(axis=0) + 1, 0).astype(np.int8)
 
 

@@ -1,5 +1,5 @@
-"""What a person groups clusters of cubes by: the average of the members beside the decoded centre, in "
-"one picture."""
+"""What a person groups clusters of cubes by: the average of the members beside the decoded centre, in
+one picture."""
 
 from __future__ import annotations
 

@@ -113,8 +113,8 @@ def _some(words: list[str]) -> str:
 
 
 def _read_pairs(path: Path) -> list[tuple[str, list[int]]]:
-    """(group, its clusters) in the order of the file; unlike a dict it keeps a name that stands there "
-    "twice."""
+    """(group, its clusters) in the order of the file; unlike a dict it keeps a name that stands there
+    twice."""
     import yaml
 
     try:

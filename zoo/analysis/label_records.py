@@ -1,5 +1,5 @@
-"""Weak labels: records of cubes whose voxels are labelled by what the run draws of them (Zeng 2018, "
-"section 3.4.2)."""
+"""Weak labels: records of cubes whose voxels are labelled by what the run draws of them (Zeng 2018,
+section 3.4.2)."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def write_label_records(
 
 
 def _cubes_of(info, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Grey values (k, n, n, n) of the records ``rows``, in that order, and their wedges where stored as "
-    "such."""
+    """Grey values (k, n, n, n) of the records ``rows``, in that order, and their wedges where stored as
+    such."""
     side = (info.box,) * 3
     cubes = np.empty((len(rows), *side), np.float32)
     wedges = np.empty((len(rows), *side), np.float16) if info.wedge == "mask" else None

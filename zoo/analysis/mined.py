@@ -1,5 +1,5 @@
-"""A folder of clusters opened again: its members, where they lie in the tomogram, and what the run "
-"draws of them."""
+"""A folder of clusters opened again: its members, where they lie in the tomogram, and what the run
+draws of them."""
 
 from __future__ import annotations
 

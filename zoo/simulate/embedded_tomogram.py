@@ -1,5 +1,5 @@
-"""Cubes of one synthetic tomogram whose kinds are known, to mine without any file: made by code, then "
-"kept."""
+"""Cubes of one synthetic tomogram whose kinds are known, to mine without any file: made by code, then
+kept."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def places_of_kinds(
 
 
 def _scattered(candidates, apart: float, most: int, box: int, shape, rng) -> np.ndarray:
-    """Up to ``most`` of the candidates (n, 3) zyx, drawn at random, ``apart`` from each other, boxes "
-    "inside."""
+    """Up to ``most`` of the candidates (n, 3) zyx, drawn at random, ``apart`` from each other, boxes
+    inside."""
     inside = ((candidates >= box // 2) & (candidates <= shape - box + box // 2)).all(axis=1)
     found: list[np.ndarray] = []
     for place in rng.permutation(candidates[inside], axis=0):

@@ -35,8 +35,8 @@ def test_the_paper_has_so_many_weights():
 
 
 def test_the_encoder_is_that_of_the_paper():
-    """Convolution, ReLU, pooling, twice; then a dense layer with ReLU: made of plain layers with its "
-    "weights."""
+    """Convolution, ReLU, pooling, twice; then a dense layer with ReLU: made of plain layers with its
+    weights."""
     model = zoo.create_model("autoencoder3d", seed=2, box=12, filters=3, smooth_voxels=0)
     plain = keras.Sequential([keras.Input((12, 12, 12, 1))])
     for _ in range(2):

@@ -23,6 +23,7 @@ from zoo.ops.fourier_volume import PAD, FourierGrid, HalfGrid, central_slices, g
 _STREAM = 43
 _LEAST_DENSITY = 1e-3  # of a shell's mean, where hardly any image saw a cell
 _LEAST_SIGNAL = 1e-6  # of the mean's power in a shell: the prior of a component never is nothing
+_FIRST_POWER = 0.1  # of the mean's
 _SETTLED = 1e-4  # change of the log likelihood's gain from one round to the next
 
 
@@ -106,14 +107,14 @@ class _Space:
 
     def start(self, rows, rng) -> Basis:
         """The mean, and what random coordinates make of the images: random mixtures of all that varies."""
-        z = rng.normal(size=(len(self.images), self.components)) * rows[:, None]
-        spread = np.broadcast_to(np.eye(self.components), (len(z), self.components, self.components))
+        z = rng.normal(size=(len(self.images), self.components))
+        spread = np.eye(self.components)
         sums = self._empty()
         for batch, values, ctf in self._batches():
-            self._insert(sums, batch.rows[rows[batch.rows]], values, ctf, z, spread, rows[batch.rows])
-        # nothing is known of the components' power yet: as much as a tenth of the mean's
-        power = np.full((self.components, self.band + 1), np.inf)
-        return self._solve(sums, power)
+            mine = rows[batch.rows]
+            chosen = batch.rows[mine]
+            self._insert(sums, chosen, values[mine], ctf[mine], z[chosen], spread)
+        return self._solve(sums, None)
 
     def climb(self, basis, rows, rounds, tell, words):
         """Rounds of expectation and maximisation on particles where ``rows``; the basis and their number."""
@@ -124,11 +125,9 @@ class _Space:
             grids = self._grids(basis)
             for batch, values, ctf in self._batches():
                 mine = rows[batch.rows]
-                z, covariance, gains = self._expect(grids, batch.rows[mine], values[mine], ctf[mine])
-                whole_z = np.zeros((len(self.images), self.components))
-                whole_c = np.zeros((len(self.images), self.components, self.components))
-                whole_z[batch.rows[mine]], whole_c[batch.rows[mine]] = z, covariance
-                self._insert(sums, batch.rows[mine], values, ctf, whole_z, whole_c, mine)
+                seen_of = batch.rows[mine], values[mine], ctf[mine]
+                z, covariance, gains = self._expect(grids, *seen_of)
+                self._insert(sums, *seen_of, z, covariance)
                 gain += gains.sum()
                 seen += len(batch.rows)
                 tell(seen, len(self.images), f"{words}, round {number}")
@@ -184,20 +183,24 @@ class _Space:
     def _empty(self):
         return [self.half_grid.new_sums() for _ in self.pairs]
 
-    def _insert(self, sums, rows, values, ctf, z, covariance, mine):
-        """Σ w z_a z_b CTF² for every pair of components (0 is the mean, z_0 = 1); of (0, b) Σ w z_b CTF X."""
+    def _insert(self, sums, rows, values, ctf, z, covariance):
+        """Σ w z_a z_b CTF² for every pair of components (0 is the mean, z_0 = 1); of (0, b) Σ w z_b CTF X.
+
+        ``values``, ``ctf``, ``z`` and ``covariance`` are those of ``rows``.
+        """
         still = np.zeros((len(rows), 2), np.float32)  # the images have been moved already
-        one = np.ones((len(rows), 1))
-        full = np.concatenate([one, z[rows]], axis=1)
+        full = np.concatenate([np.ones((len(rows), 1)), z], axis=1)
         moments = full[:, :, None] * full[:, None]
-        moments[:, 1:, 1:] += covariance[rows]
-        values, ctf = values[mine], ctf[mine]
+        moments[:, 1:, 1:] += covariance
         for total, (a, b) in zip(sums, self.pairs, strict=True):
             weights = (self.poses.weights[rows] * moments[:, a, b]).astype(np.float32)
             self.half_grid.insert(total, self.poses.frames[rows], still, weights, values, ctf, self.points)
 
     def _solve(self, sums, power) -> Basis:
-        """The maps that explain the images best, given the prior power of the components' coefficients."""
+        """The maps that explain the images best, given the prior power of the components' coefficients.
+
+        None: nothing is known of it, and it counts as a tenth of the mean's.
+        """
         size = self.components + 1
         normal = np.empty((int(self.cells.sum()), size, size))
         right = np.empty((len(normal), size), complex)
@@ -211,9 +214,8 @@ class _Space:
         normal[:, 0, 0] += _LEAST_DENSITY * density[self.shell] + 1e-30
         mean = right[:, 0] / normal[:, 0, 0]
         mean_power = self._shell_means(np.abs(mean) ** 2)
-        first = ~np.isfinite(power).all()
-        if first:
-            power = np.broadcast_to(0.1 * mean_power, power.shape)
+        if power is None:
+            power = np.tile(_FIRST_POWER * mean_power, (self.components, 1))
         power = np.maximum(power, _LEAST_SIGNAL * mean_power + 1e-30)
         for k in range(self.components):
             normal[:, k + 1, k + 1] += 1 / power[k][self.shell]

@@ -86,8 +86,7 @@ def measure_contrast_of(reader: Reader, max_images: int = 400) -> ContrastMeasur
     """
     count = min(len(reader), max_images)
     indices = np.linspace(0, len(reader) - 1, count).round().astype(np.int64)
-    if (
-        reader.table.image_ndim == 3
-    ):  # one at a time: many volumes would fill memory
+    if reader.table.image_ndim == 3:
+        # One at a time: many volumes would fill memory.
         return measure_contrast(np.stack([reader.read([index])[0].sum(axis=0) for index in indices]))
     return measure_contrast(reader.read(indices))
