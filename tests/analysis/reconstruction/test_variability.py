@@ -1,11 +1,13 @@
 """Principal components of projected maps: against Gaussian conditioning, a known way to vary, and none."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from zoo.analysis.choose_rows import Particles
+from zoo.analysis.reconstruction.command import Wishes, write_reconstruction
 from zoo.analysis.reconstruction.images import ParticleImages
 from zoo.analysis.reconstruction.refinement import Refinement, reconstruct
 from zoo.analysis.reconstruction.sources import open_place
@@ -183,3 +185,19 @@ def test_few_particles_are_refused(star, tmp_path):
     place.table = place.table.select(np.arange(50))
     with pytest.raises(ZooError, match="50 particles, expected at least 100"):
         write_variability(place, tmp_path, VariabilityWishes())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda place, folder: write_variability(place, folder, VariabilityWishes()),
+        lambda place, folder: write_reconstruction(place, folder, Wishes()),
+    ],
+    ids=["variability", "reconstruct"],
+)
+def test_images_that_were_packed_with_several_pixel_sizes_are_refused(star, tmp_path, write):
+    place = open_place(star, by="none")
+    place.info = SimpleNamespace(settings={"rescale": True})
+    place.table.pixel_size_angstrom = place.table.pixel_size_angstrom * np.linspace(1, 1.1, len(place.table))
+    with pytest.raises(ZooError, match="packed with --rescale, images of 10 to 11 Å"):
+        write(place, tmp_path)

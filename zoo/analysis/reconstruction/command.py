@@ -14,7 +14,7 @@ from zoo.analysis.maps import write_overlay_script
 from zoo.analysis.markers import RECONSTRUCTION
 from zoo.analysis.reconstruction.class_files import ClassReport, write_class
 from zoo.analysis.reconstruction.images import ParticleImages
-from zoo.analysis.reconstruction.particle_columns import Said, cs_columns, star_columns
+from zoo.analysis.reconstruction.particle_columns import Said, write_particle_files
 from zoo.analysis.reconstruction.refinement import Refinement, chance_level, reconstruct
 from zoo.analysis.reconstruction.same_stack import require_same_images
 from zoo.analysis.reconstruction.sources import Found
@@ -22,7 +22,6 @@ from zoo.analysis.reconstruction.volume import Poses
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.mrc import read_volume
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
-from zoo.data.particles import write_particles
 from zoo.errors import ZooError
 from zoo.ops.fourier_volume import euler_of_frames
 
@@ -67,6 +66,55 @@ def choose_box(found: Found, own: int, box: int | None) -> int:
     return box
 
 
+def open_images(found: Found, box: int | None, say: Callable[[str], None]) -> tuple[int, float]:
+    """The box of the maps, ``box`` where it is given, and their voxel size in Å.
+
+    ``say`` hears what a person should know of pixel sizes. Raises ZooError for stacks of several pixel sizes,
+    for images that are not those that were packed, and as `choose_box`.
+    """
+    pixels = found.table.pixel_size_angstrom
+    if found.info is not None and found.info.settings.get("rescale") and np.ptp(pixels) > 1e-4 * pixels.max():
+        raise ZooError(
+            f"{found.place}: packed with --rescale, images of {pixels.min():.5g} to {pixels.max():.5g} Å; "
+            "stacks of one pixel size are reconstructed: select one optics group"
+        )
+    reader = ImageReader(found.table)
+    for line in check_pixel_sizes(found.table, reader.headers, reader.box):
+        say(f"note: {line}")
+    chosen = choose_box(found, reader.box, box)
+    if found.info is not None:
+        require_same_images(found.info, found.table)
+    return chosen, float(np.median(pixels)) * reader.box / chosen
+
+
+def poses_at(found: Found, rows: np.ndarray, weights: np.ndarray, voxel_size_angstrom: float) -> Poses:
+    """Poses of some particles in voxels, each counted by its weight."""
+    frames = Rotation.from_euler("ZYZ", found.euler_deg[rows], degrees=True).inv().as_matrix()[:, :2]
+    shifts = -found.origin_angstrom[rows] / voxel_size_angstrom
+    return Poses(
+        frames.astype(np.float32),
+        shifts.astype(np.float32),
+        np.asarray(weights, np.float32),
+        found.halves.half[rows],
+    )
+
+
+def teller(
+    progress: Callable[[int, int], None], say: Callable[[str], None], before: str = ""
+) -> Callable[[int, int, str], None]:
+    """What hears (done, total, words) of every batch: new words are said, numbers are progress."""
+    last = ""
+
+    def tell(done: int, total: int, words: str) -> None:
+        nonlocal last
+        if words != last:
+            last = words
+            say(f"{before}{words}")
+        progress(done, total)
+
+    return tell
+
+
 def write_reconstruction(
     found: Found,
     folder: Path,
@@ -80,29 +128,16 @@ def write_reconstruction(
     ``progress(done, total)`` hears of images, ``say`` of the steps.
     """
     wishes.check()
-    pixels = found.table.pixel_size_angstrom
-    if found.info is not None and found.info.settings.get("rescale") and np.ptp(pixels) > 1e-4 * pixels.max():
-        raise ZooError(
-            f"{found.place}: packed with --rescale, images of {pixels.min():.5g} to {pixels.max():.5g} Å; "
-            "stacks of one pixel size are reconstructed: select one optics group"
-        )
-    reader = ImageReader(found.table)
-    for line in check_pixel_sizes(found.table, reader.headers, reader.box):
-        say(f"note: {line}")
-    box = choose_box(found, reader.box, wishes.box)
-    if found.info is not None:
-        require_same_images(found.info, found.table)
-    voxel = float(np.median(found.table.pixel_size_angstrom)) * reader.box / box
+    box, voxel = open_images(found, wishes.box, say)
     mask = None if wishes.mask is None else _read_mask(wishes.mask, box, voxel)
-    frames = Rotation.from_euler("ZYZ", found.euler_deg, degrees=True).inv().as_matrix()[:, :2]
-    shifts = -found.origin_angstrom / voxel
+    gain = np.zeros(len(found.table))
     said = Said(
         found.euler_deg.copy(),
         found.origin_angstrom.copy(),
         found.group + 1,
         found.probability,
-        np.zeros(len(found.table)),
         found.halves.half,
+        gain,
     )
     rounds = (12 if found.one_model else 0) if wishes.rounds is None else wishes.rounds
     start = None if wishes.start_angstrom is None else max(2, round(box * voxel / wishes.start_angstrom))
@@ -117,38 +152,26 @@ def write_reconstruction(
             continue
         table = found.table.select(rows)
         images = ParticleImages(table, box, found.grey)
-        poses = Poses(
-            frames[rows].astype(np.float32),
-            shifts[rows].astype(np.float32),
-            found.probability[rows].astype(np.float32),
-            half,
-        )
+        poses = poses_at(found, rows, found.probability[rows], voxel)
         largest = float(max(_SHIFT_SHARE * box, np.abs(poses.shifts).max()))
         settings = Refinement(rounds, forget, start, largest, wishes.seed)
-        last = [""]
-
-        def tell(image, total, words, name=name, last=last):
-            if words != last[0]:
-                last[0] = words
-                say(f"{name}: {words}")
-            progress(image, total)
-
-        result = reconstruct(images, poses, settings, tell)
+        result = reconstruct(images, poses, settings, teller(progress, say, f"{name}: "))
         chance = chance_level(images, result, wishes.seed)
         report = write_class(folder / name, name, result, voxel, chance, wishes.bfactor_angstrom2, mask)
         if rounds:
             said.euler_deg[rows] = euler_of_frames(result.poses.frames)
             said.origin_angstrom[rows] = -result.poses.shifts * voxel
-        said.log_likelihood[rows] = result.gain
+        gain[rows] = result.gain
         done[rows] = True
-        _write_particles(folder / name, found, rows, said)
+        write_particle_files(folder / name, table, said.of(rows))
         reports.append(report)
         del result, images
     if not reports:
         raise ZooError(
             f"{found.place}: no class has {_FEWEST} particles in each half: nothing to reconstruct"
         )
-    _write_particles(folder, found, np.flatnonzero(done), said)
+    rows = np.flatnonzero(done)
+    write_particle_files(folder, found.table.select(rows), said.of(rows))
     paths = [folder / report.name / "map.mrc" for report in reports]
     write_overlay_script(folder / "maps.cxc", paths, float(np.median([report.level for report in reports])))
     content = {
@@ -186,14 +209,6 @@ def report_lines(reports: list[ClassReport], found: Found) -> list[str]:
             "the poses come from one run and were not refined apart here: so far the FSC is the run's"
         )
     return lines
-
-
-def _write_particles(folder: Path, found: Found, rows: np.ndarray, said: Said) -> None:
-    """particles.star of some particles, and particles.cs where they came from one."""
-    table, part = found.table.select(rows), said.of(rows)
-    write_particles(table, folder / "particles.star", star_columns(table, part))
-    if table.known_source().format == "cs":
-        write_particles(table, folder / "particles.cs", cs_columns(table, part))
 
 
 def _read_mask(path: Path, box: int, voxel_size_angstrom: float) -> np.ndarray:

@@ -9,23 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from zoo.analysis.figures import new_figure, save_figure, save_slices
 from zoo.analysis.maps import contour_level, write_series_script
 from zoo.analysis.markers import VARIABILITY
-from zoo.analysis.reconstruction.command import choose_box
+from zoo.analysis.reconstruction.command import open_images, poses_at, teller
 from zoo.analysis.reconstruction.images import ParticleImages
-from zoo.analysis.reconstruction.particle_columns import Said, cs_columns, star_columns
+from zoo.analysis.reconstruction.particle_columns import Said, write_particle_files
 from zoo.analysis.reconstruction.refinement import Refinement, reconstruct
-from zoo.analysis.reconstruction.same_stack import require_same_images
 from zoo.analysis.reconstruction.sources import Found
 from zoo.analysis.reconstruction.variability import Varied, vary
-from zoo.analysis.reconstruction.volume import THRESHOLD, Poses, band_of
-from zoo.data.formats.images import ImageReader
+from zoo.analysis.reconstruction.volume import THRESHOLD, band_of
 from zoo.data.formats.mrc import write_volume
-from zoo.data.packing.pixel_sizes import check_pixel_sizes
-from zoo.data.particles import write_particles
 from zoo.errors import ZooError
 from zoo.metrics.clustering import clustering_scores
 from zoo.metrics.fsc import resolution_at
@@ -79,13 +74,7 @@ def write_variability(
     count = len(found.table)
     if count < _FEWEST:
         raise ZooError(f"{found.place}: {count} particles, expected at least {_FEWEST} to see them vary")
-    reader = ImageReader(found.table)
-    for line in check_pixel_sizes(found.table, reader.headers, reader.box):
-        say(f"note: {line}")
-    if found.info is not None:
-        require_same_images(found.info, found.table)
-    box = choose_box(found, reader.box, wishes.box)
-    voxel = float(np.median(found.table.pixel_size_angstrom)) * reader.box / box
+    box, voxel = open_images(found, wishes.box, say)
     edge = box * voxel
     whole = ParticleImages(found.table, box, found.grey)
     say("reconstructing the mean")
@@ -93,18 +82,11 @@ def write_variability(
     band = _band(wishes, band_of(mean.fsc, 0.5), edge, whole.plane.radius)
     small = min(box, 2 * (band + _MARGIN))
     images = whole if small == box else ParticleImages(found.table, small, found.grey)
-    poses = _poses(found, np.ones(count), edge / small)
-    last = [""]
-
-    def tell(done, total, words):
-        if words != last[0]:
-            last[0] = words
-            say(words)
-        progress(done, total)
-
-    noise = mean.noise[:, : images.plane.radius + 1] * np.float32((small / box) ** 2)
-    varied = vary(images, poses, noise, wishes.components, band, wishes.rounds, None, wishes.seed, tell)
+    poses = poses_at(found, np.arange(count), np.ones(count), edge / small)
     factor = np.float32((small / box) ** 2)
+    noise = mean.noise[:, : images.plane.radius + 1] * factor
+    tell = teller(progress, say)
+    varied = vary(images, poses, noise, wishes.components, band, wishes.rounds, None, wishes.seed, tell)
     maps = [resized(volume * factor, box) for volume in varied.basis.maps]
     write_volume(folder / "mean.mrc", mean.volume.filtered(mean.fsc), voxel)
     for number, volume in enumerate(maps[1:], 1):
@@ -149,11 +131,13 @@ def write_variability(
         content["components"].append(
             {"share_of_mean": share[number], "agreement": agreement[number], "series": series}
         )
-    classes = None
+    classes = found.group, found.probability
     if wishes.clusters:
         classes = _clusters(varied.z, wishes.clusters, wishes.seed)
         lines += _cluster_lines(classes[0], found.table.label)
-    _write_particles(folder, found, varied, classes)
+    said = Said(found.euler_deg, found.origin_angstrom, classes[0] + 1, classes[1], found.halves.half)
+    latents = {f"zooLatent{k}": values.astype(np.float64) for k, values in enumerate(varied.z.T)}
+    write_particle_files(folder, found.table, said, latents)
     (folder / VARIABILITY).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return lines
 
@@ -171,17 +155,6 @@ def _band(wishes, agreed: int, edge: float, radius: int) -> int:
     return band
 
 
-def _poses(found: Found, weights, voxel: float, rows=None) -> Poses:
-    rows = np.arange(len(found.table)) if rows is None else rows
-    frames = Rotation.from_euler("ZYZ", found.euler_deg[rows], degrees=True).inv().as_matrix()[:, :2]
-    return Poses(
-        frames.astype(np.float32),
-        (-found.origin_angstrom[rows] / voxel).astype(np.float32),
-        np.asarray(weights, np.float32),
-        found.halves.half[rows],
-    )
-
-
 def _reconstructed(found, images, weights, voxel):
     """Maps of the half sets from the particles of ``images`` as they lie, counted by ``weights``."""
     rows = np.flatnonzero(weights > 0)
@@ -190,7 +163,7 @@ def _reconstructed(found, images, weights, voxel):
         if len(rows) == len(images)
         else ParticleImages(images.table.select(rows), images.box, found.grey)
     )
-    return reconstruct(part, _poses(found, weights[rows], voxel, rows), Refinement())
+    return reconstruct(part, poses_at(found, rows, weights[rows], voxel), Refinement())
 
 
 def _series(
@@ -283,24 +256,3 @@ def _cluster_lines(cluster: np.ndarray, label: np.ndarray) -> list[str]:
         nmi = clustering_scores(label[known], cluster[known])["nmi"]
         lines.append(f"classes against labels: NMI {nmi:.3f} of all {int(known.sum()):,} labelled particles")
     return lines
-
-
-def _write_particles(folder: Path, found: Found, varied: Varied, classes) -> None:
-    count = len(found.table)
-    cluster, probability = (found.group, found.probability) if classes is None else classes
-    said = Said(
-        found.euler_deg,
-        found.origin_angstrom,
-        cluster + 1,
-        probability,
-        np.zeros(count),
-        found.halves.half,
-    )
-    latents = {f"zooLatent{k}": varied.z[:, k].astype(np.float64) for k in range(varied.z.shape[1])}
-    columns = star_columns(found.table, said)
-    columns.pop("rlnLogLikeliContribution")
-    write_particles(found.table, folder / "particles.star", columns | latents)
-    if found.table.known_source().format == "cs":
-        columns = cs_columns(found.table, said)
-        columns.pop("zooLogLikelihood")
-        write_particles(found.table, folder / "particles.cs", columns | latents)
