@@ -7,26 +7,25 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import (
+    ContrastOfParticles,
+    DataMoved,
+    MapBox,
+    NewHalves,
+    OutOfMaps,
+    Overwrite,
+    Place,
+    Poses,
+    SourceFile,
+    Stacks,
+)
+
 
 def reconstruct(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PLACE",
-            help="Run folder of zoo-train, folder of zoo-infer cluster, data set of zoo-pack, .star or .cs.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for maps and particle files.")],
-    box: Annotated[
-        int | None,
-        typer.Option("--box", metavar="N", help="Voxels of the maps; the pixels of the images by default."),
-    ] = None,
-    poses: Annotated[
-        str | None,
-        typer.Option(
-            "--poses", metavar="FILE|known", help="Poses of another file, or those of the source (known)."
-        ),
-    ] = None,
+    place: Place,
+    out: OutOfMaps,
+    box: MapBox = None,
+    poses: Poses = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -59,32 +58,13 @@ def reconstruct(
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="FILE.mrc", help="Mask for the FSC; made by default.")
     ] = None,
-    new_halves: Annotated[
-        bool, typer.Option("--new-halves", help="Draw half sets, whatever rlnRandomSubset says.")
-    ] = False,
-    contrast: Annotated[
-        int,
-        typer.Option(
-            "--contrast",
-            min=-1,
-            max=1,
-            help="-1: particles are dark; by default as packed, or as the file says.",
-        ),
-    ] = 0,
+    new_halves: NewHalves = False,
+    contrast: ContrastOfParticles = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of new half sets.")] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="Data set of the run, where it has moved."),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
-    ] = None,
-    stacks: Annotated[
-        Path | None,
-        typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")] = False,
+    data: DataMoved = None,
+    source: SourceFile = None,
+    stacks: Stacks = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Reconstruct each class: half maps, filtered and sharpened map, FSC, poses as STAR or .cs."""
     from zoo.analysis.markers import RECONSTRUCTION

@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import Overwrite, Run, contrast_sign
+
 
 def segment(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="Run folder of zoo-train, folder of zoo-export, or a pretrained name."
-        ),
-    ],
+    folder: Run,
     tomogram: Annotated[
         Path, typer.Option("--tomogram", metavar="T.mrc", help="The tomogram (MRC or EM), of any size.")
     ],
@@ -58,7 +55,7 @@ def segment(
         str | None,
         typer.Option("--label-names", metavar="1=membrane,2=...", help="Names of the labels in --truth."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Say of every voxel of a tomogram what it is: classes, probabilities, volumes, pieces, a picture."""
     from zoo.analysis.markers import SEGMENTATION
@@ -67,8 +64,7 @@ def segment(
     from zoo.input_files import existing_file
     from zoo.serving.places import check_model
 
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    sign = contrast_sign(contrast)
     if label_names is not None and truth is None:
         raise ZooError(f"--label-names {label_names}: names the labels of --truth; give these")
     if tomogram_name is not None and picks is None:
@@ -84,9 +80,7 @@ def segment(
     from zoo.analysis.segmentation.segment import SegmentSettings
     from zoo.data.formats.tomogram_blocks import TomogramBlocks
 
-    settings = SegmentSettings(
-        window, 0 if contrast == "auto" else int(contrast), rescale, probabilities, pixel_size
-    )
+    settings = SegmentSettings(window, sign, rescale, probabilities, pixel_size)
     blocks = TomogramBlocks(tomogram)
     from zoo.serving.open_model import open_model
 
@@ -98,6 +92,7 @@ def segment(
 def _segment(model, blocks, out, settings, picks, tomogram_name, truth, label_names, overwrite) -> None:
     from zoo.analysis.markers import SEGMENTATION
     from zoo.analysis.segmentation import report
+    from zoo.analysis.segmentation.grey_values import RescaledBlocks
     from zoo.analysis.segmentation.pieces import pieces_of
     from zoo.analysis.segmentation.segment import open_grey, segment
     from zoo.analysis.segmentation.truth import places_in, true_labels
@@ -108,7 +103,7 @@ def _segment(model, blocks, out, settings, picks, tomogram_name, truth, label_na
     exit_on_sigterm()
     names = model.segments["class_names"]
     grey, voxel = open_grey(blocks, model, settings, lambda line: print(f"note: {line}"))
-    factor = getattr(grey.blocks, "factor", 1.0)
+    factor = grey.blocks.factor if isinstance(grey.blocks, RescaledBlocks) else 1.0
     places = None if picks is None else places_in(picks, blocks, voxel / factor, tomogram_name) / factor
     known = None if truth is None else true_labels(truth, grey, blocks, names, label_names)
     corner = blocks.corner_xyz_angstrom

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from zoo_tools._options import (
+    ContrastOfParticles,
+    DataMoved,
+    MapBox,
+    NewHalves,
+    OutOfMaps,
+    Overwrite,
+    Place,
+    Poses,
+    SourceFile,
+    Stacks,
+)
+
 
 def variability(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PLACE",
-            help="Run folder of zoo-train, folder of zoo-infer cluster, data set of zoo-pack, .star or .cs.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for maps and particle files.")],
+    place: Place,
+    out: OutOfMaps,
     components: Annotated[
         int, typer.Option("--components", min=1, max=10, help="Ways to vary that are looked for.")
     ] = 2,
@@ -42,42 +48,15 @@ def variability(
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, max=1000, help="Most rounds of each half set; ends by itself.")
     ] = 25,
-    box: Annotated[
-        int | None,
-        typer.Option("--box", metavar="N", help="Voxels of the maps; the pixels of the images by default."),
-    ] = None,
-    poses: Annotated[
-        str | None,
-        typer.Option(
-            "--poses", metavar="FILE|known", help="Poses of another file, or those of the source (known)."
-        ),
-    ] = None,
-    new_halves: Annotated[
-        bool, typer.Option("--new-halves", help="Draw half sets, whatever rlnRandomSubset says.")
-    ] = False,
-    contrast: Annotated[
-        int,
-        typer.Option(
-            "--contrast",
-            min=-1,
-            max=1,
-            help="-1: particles are dark; by default as packed, or as the file says.",
-        ),
-    ] = 0,
+    box: MapBox = None,
+    poses: Poses = None,
+    new_halves: NewHalves = False,
+    contrast: ContrastOfParticles = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random starts.")] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="Data set of the run, where it has moved."),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
-    ] = None,
-    stacks: Annotated[
-        Path | None,
-        typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")] = False,
+    data: DataMoved = None,
+    source: SourceFile = None,
+    stacks: Stacks = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Principal components of the density of all particles, and maps along each of them.
 

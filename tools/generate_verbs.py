@@ -7,15 +7,10 @@ from typing import Annotated
 
 import typer
 
-Run = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN", help="Run folder of zoo-train, folder of zoo-export, or a pretrained name."
-    ),
-]
+from zoo_tools._options import Overwrite, Run
+
 Seed = Annotated[int, typer.Option(help="Of the latent vectors: equal for equal seeds.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the maps.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
 def generate(

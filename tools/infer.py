@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo_tools import generate_verbs, map_verbs, mining_verbs
+from zoo_tools._options import Overwrite, Run, SourceFile, Stacks
 from zoo_tools._reconstruct import reconstruct
 from zoo_tools._run import make_app, run
 from zoo_tools._segment import segment
@@ -18,23 +19,9 @@ app = make_app(
     "Encode particles with a trained run, cluster them, write maps, select particles; judge and draw maps."
 )
 
-Run = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN", help="Run folder of zoo-train, folder of zoo-export, or a pretrained name."
-    ),
-]
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="Data set of zoo-pack; that of the run by default."),
-]
-SourceFile = Annotated[
-    Path | None,
-    typer.Option("--source", metavar="FILE", help="The particle file, where it has moved since packing."),
-]
-Stacks = Annotated[
-    Path | None,
-    typer.Option("--stacks", metavar="DIR", help="Where its images lie now, if they have moved."),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, max=100_000, help="Images encoded at once.")]
 By = Annotated[
@@ -45,7 +32,6 @@ By = Annotated[
         "likelihood where the run has states.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
 @app.command()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import contrast_sign
+
 Map = Annotated[Path, typer.Argument(metavar="MAP", help="Density map, MRC or EM.")]
 
 
@@ -34,14 +36,11 @@ def fit(
     """Fit an atomic model rigidly into a map: correlation, FSC, and the model in the map's frame."""
     from zoo.analysis.fit_report import fit_structure, format_fit, write_fit
     from zoo.analysis.markers import FIT
-    from zoo.errors import ZooError
     from zoo.files import check_folder, whole_folder
 
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    sign = contrast_sign(contrast)
     if out is not None:
         check_folder(out, FIT, overwrite)
-    sign = 0 if contrast == "auto" else int(contrast)
     found = fit_structure(
         map_path,
         structure,

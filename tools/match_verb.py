@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import Contrast, Outside, TiltConvention, TiltRange, Wedge, contrast_sign
+
 
 def match(
     subtomograms: Annotated[
@@ -63,7 +65,7 @@ def match(
     resolution: Annotated[
         float | None, typer.Option(help="Of the densities of atomic models in Å (left out: 2 voxels).")
     ] = None,
-    contrast: Annotated[str, typer.Option(help="auto (measured), +1 (bright) or -1 (dark).")] = "auto",
+    contrast: Contrast = "auto",
     pixel_size: Annotated[
         float | None, typer.Option(help="Voxel size of SUBTOMOGRAMS in Å, where the file is wrong or silent.")
     ] = None,
@@ -76,19 +78,10 @@ def match(
     stacks: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where volumes or tomogram lie now, if moved.")
     ] = None,
-    outside: Annotated[
-        str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
-    ] = "refuse",
-    wedge: Annotated[
-        Path | None, typer.Option(help="Fourier mask of all subtomograms: 1 measured, DC in the middle.")
-    ] = None,
-    tilt_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="MIN MAX", help="Tilts about y of all subtomograms, in degrees."),
-    ] = None,
-    tilt_convention: Annotated[
-        str, typer.Option(help="Sign of --tilt-range: relion (and Warp), or imod (.tlt files, AreTomo).")
-    ] = "relion",
+    outside: Outside = "refuse",
+    wedge: Wedge = None,
+    tilt_range: TiltRange = None,
+    tilt_convention: TiltConvention = "relion",
     tomograms: Annotated[
         Path | None, typer.Option(help="tomograms.star of 2D tilt stacks, where it is not beside the file.")
     ] = None,
@@ -120,7 +113,7 @@ def match(
         step_deg=step,
         max_shift_voxels=max_shift,
         resolution_angstrom=resolution,
-        contrast=contrast,
+        contrast=contrast_sign(contrast),
         pixel_size_angstrom=pixel_size,
         limit=limit,
         pictures=pictures,

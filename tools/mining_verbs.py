@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import Overwrite
+
 _LEVEL = 0.3  # zoo.analysis.mined.DEFAULT_LEVEL, which a test compares: --help imports nothing
 
 Clusters = Annotated[
@@ -28,7 +30,6 @@ Level = Annotated[
 RunFolder = Annotated[
     Path | None, typer.Option("--run", metavar="RUN", help="The run of the clusters, where it has moved.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result in DIR.")]
 
 
 def annotate(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import Contrast, Outside, TiltConvention, TiltRange, Wedge, contrast_sign
 from zoo_tools._run import make_app, run
 
 app = make_app("Pack particles for training.")
@@ -43,7 +44,7 @@ def pack(
     circle_radius: Annotated[
         float | None, typer.Option(help="Radius of the particle in packed pixels; left out: 3/8 of the box.")
     ] = None,
-    contrast: Annotated[str, typer.Option(help="auto (measured), +1 (bright) or -1 (dark).")] = "auto",
+    contrast: Contrast = "auto",
     pixel_size: Annotated[
         float | None, typer.Option(help="Pixel size of PARTICLES in Å, where the file is wrong or silent.")
     ] = None,
@@ -69,9 +70,7 @@ def pack(
     stacks: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where stacks, volumes or tomogram lie now, if moved.")
     ] = None,
-    outside: Annotated[
-        str, typer.Option(help="Boxes beyond the tomogram: refuse, drop, or clip (filled with the mean).")
-    ] = "refuse",
+    outside: Outside = "refuse",
     labels: Annotated[
         Path | None,
         typer.Option(metavar="L.mrc", help="What each voxel of --tomogram belongs to, 0 to 127, for edss3d."),
@@ -90,16 +89,9 @@ def pack(
         bool,
         typer.Option("--pose-normalise", help="Cut each box again from --tomogram in its main axes."),
     ] = False,
-    wedge: Annotated[
-        Path | None, typer.Option(help="Fourier mask of all subtomograms: 1 measured, DC in the middle.")
-    ] = None,
-    tilt_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="MIN MAX", help="Tilts about y of all subtomograms, in degrees."),
-    ] = None,
-    tilt_convention: Annotated[
-        str, typer.Option(help="Sign of --tilt-range: relion (and Warp), or imod (.tlt files, AreTomo).")
-    ] = "relion",
+    wedge: Wedge = None,
+    tilt_range: TiltRange = None,
+    tilt_convention: TiltConvention = "relion",
     partial_ctf: Annotated[
         str,
         typer.Option(help="Particles whose CTF is known in part: refuse, drop, or ignore (as without CTF)."),
@@ -147,8 +139,7 @@ def pack(
         particles, out = tomogram, particles
     if out is None:
         raise ZooError("no folder to write to: zoo-pack PARTICLES OUT")
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    sign = contrast_sign(contrast)
     if pose_normalise and tomogram is None:
         raise ZooError("--pose-normalise: boxes are cut again from a tomogram; give --tomogram")
     for path in (particles, tomogram, labels, wedge, *(passthrough or [])):
@@ -178,7 +169,7 @@ def pack(
         if normalise
         else "none",
         circle_radius=circle_radius,
-        contrast=0 if contrast == "auto" else int(contrast),
+        contrast=sign,
         pixel_size_angstrom=pixel_size,
         seed=seed,
         shard_size_mb=shard_size_mb,

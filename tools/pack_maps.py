@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import contrast_sign
 from zoo_tools._run import make_app, run
 
 app = make_app("Pack density maps for training.")
@@ -45,13 +46,12 @@ def maps(
     *paths, out = files
     if not paths:
         raise ZooError(f"zoo-pack maps {out}: expected FILE... OUT (a folder called maps is given as ./maps)")
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    sign = contrast_sign(contrast)
     settings = PackSettings(
         box=box, dtype=dtype, normalisation="none", contrast=1, seed=seed, shard_size_mb=shard_size_mb
     )
     settings.validate()
-    sign, notes = 0 if contrast == "auto" else int(contrast), []
+    notes: list[str] = []
     volumes = StoredVolumes(each_map(paths, box, voxel, resolution, sign, notes.append))
     info = pack_maps(
         volumes,

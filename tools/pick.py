@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zoo_tools._options import Contrast, contrast_sign
 from zoo_tools._run import make_app, run
 
 app = make_app("Find particles in a tomogram, without templates.")
@@ -40,7 +41,7 @@ def pick(
     exclude_edge: Annotated[
         int, typer.Option(help="No picks nearer to a face, in voxels (boxes of 32 to cut: 16).")
     ] = 0,
-    contrast: Annotated[str, typer.Option(help="auto (measured), +1 (bright) or -1 (dark).")] = "auto",
+    contrast: Contrast = "auto",
     pixel_size: Annotated[
         float | None, typer.Option(help="Voxel size in Å, where the header is wrong or silent.")
     ] = None,
@@ -69,8 +70,7 @@ def pick(
 
     if out.suffix.lower() != ".star":
         raise ZooError(f"{out}: picks are written as .star, not {out.suffix or 'without a suffix'}")
-    if contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {contrast}: expected auto, +1 or -1")
+    sign = contrast_sign(contrast)
     if diameter is not None:
         check_diameter(diameter)
         if sigma is not None:
@@ -88,7 +88,7 @@ def pick(
         threshold=threshold,
         count=count,
         exclude_edge_voxels=exclude_edge,
-        contrast=0 if contrast == "auto" else int(contrast),
+        contrast=sign,
     )
     for path in (tomogram, mask, truth):
         if path is not None:

@@ -85,10 +85,7 @@ def particles(
     import shlex
     import sys
 
-    from zoo.input_files import existing_file
-
-    for each in map or []:  # before SciPy is imported
-        existing_file(each)
+    _require_files(map)
     from zoo.simulate.gather import gather_classes, structure_sources
     from zoo.simulate.particles import simulate_particles
     from zoo.simulate.settings import ParticleSettings
@@ -203,6 +200,7 @@ def subtomograms(
     import shlex
     import sys
 
+    _require_files(map)
     from zoo.simulate.gather import gather_classes, structure_sources
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
     from zoo.simulate.subtomograms import simulate_subtomograms
@@ -300,6 +298,7 @@ def tomogram(
     import shlex
     import sys
 
+    _require_files(map)
     from zoo.simulate.gather import gather_classes, structure_sources
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
     from zoo.simulate.tilt_series import TiltSeries
@@ -333,6 +332,14 @@ def tomogram(
     for label, (name, placed) in enumerate(zip(classes.names, result.placed, strict=True)):
         print(f"class {label}: {placed} of {count} particles of {name} found a place")
     print(f"{result.tomogram}: {' x '.join(str(side) for side in size)} voxels; places in {result.star.name}")
+
+
+def _require_files(maps: list[Path] | None) -> None:
+    """Raise ZooError for a map that is not there, before SciPy is imported to read it."""
+    from zoo.input_files import existing_file
+
+    for path in maps or []:
+        existing_file(path)
 
 
 def main() -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from zoo.analysis.groups import NAMES_NAME, Groups, write_names
+from zoo.analysis.groups import Groups
 from zoo.analysis.label_figure import save_labels
 from zoo.analysis.maps import cluster_colour
 from zoo.analysis.markers import ANNOTATION
 from zoo.analysis.mined import Mined, check_level, members, places_of, relative_cubes
 from zoo.analysis.selection import read_source
 from zoo.data.formats.cut_in_frame import frame_reach
+from zoo.data.formats.label_volume import write_names
 from zoo.data.formats.mrc import write_labels, write_volume
 from zoo.data.formats.tomogram_blocks import TomogramBlocks
 from zoo.data.tables.cube_frames import CubeFrames
@@ -126,7 +127,7 @@ def write_annotation(
     """
     folder = Path(folder)
     write_labels(folder / ANNOTATION, found.labels, voxel_size_angstrom)
-    write_names(folder / NAMES_NAME, groups)
+    write_names(folder / ANNOTATION, groups.label_names)
     for name, volume in zip(groups.names, found.maps, strict=True):
         write_volume(folder / f"{name}.mrc", volume, voxel_size_angstrom)
     try:

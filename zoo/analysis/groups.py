@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.data.formats.label_volume import BACKGROUND
 from zoo.errors import ZooError
 from zoo.files import whole_file
 from zoo.input_files import existing_file
 
 GROUPS_NAME = "groups.yaml"
-NAMES_NAME = "labels.names.txt"  # of the labels of voxels, beside them
-IGNORE, BACKGROUND = "ignore", "background"
+IGNORE = "ignore"
 _IGNORED = -1
 _MOST_GROUPS = 127  # labels of voxels are int8, 0 is the background
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
@@ -100,12 +100,6 @@ def read_groups(path: str | os.PathLike, clusters: int) -> Groups:
     if len(names) > _MOST_GROUPS:
         raise ZooError(f"{path}: {len(names)} groups, expected at most {_MOST_GROUPS}")
     return Groups(tuple(names), of_cluster)
-
-
-def write_names(path: str | os.PathLike, groups: Groups) -> None:
-    """Write the names of labels 0, 1, ...: a number and a name a line."""
-    with whole_file(path, "w") as file:
-        file.writelines(f"{number} {name}\n" for number, name in enumerate(groups.label_names))
 
 
 def _some(words: list[str]) -> str:

@@ -24,12 +24,7 @@ def save_labels(
 
     ``read`` gives a part of the tomogram; colours are those of the ChimeraX script (`cluster_colour`).
     """
-    from matplotlib.colors import to_rgba
-    from matplotlib.patches import Patch
-
-    table = np.array(
-        [(0, 0, 0, 0), *(to_rgba(cluster_colour(number + 1), _OPACITY) for number in range(len(names)))]
-    )
+    table = label_colours(len(names), _OPACITY)
     shape = labels.shape
 
     def draw(panel, z: int, step: int) -> None:
@@ -43,6 +38,21 @@ def save_labels(
         f"{name}: {share:.1%} of the voxels" for name, share in zip(names, shares, strict=True)
     )
     figure.suptitle(words, fontsize="small")
+    label_legend(figure, names)
+    save_figure(figure, path)
+
+
+def label_colours(count: int, opacity: float) -> np.ndarray:
+    """RGBA (count + 1, 4) of labels 0 to ``count``: 0 is transparent, the others are `cluster_colour`."""
+    from matplotlib.colors import to_rgba
+
+    return np.array([(0, 0, 0, 0), *(to_rgba(cluster_colour(k), opacity) for k in range(1, count + 1))])
+
+
+def label_legend(figure, names: Sequence[str]) -> None:
+    """The colours of labels 1, 2, ... with their ``names``, below a figure."""
+    from matplotlib.patches import Patch
+
     handles = [Patch(color=cluster_colour(number), label=name) for number, name in enumerate(names, 1)]
     figure.legend(
         handles=handles,
@@ -51,4 +61,3 @@ def save_labels(
         loc="outside lower center",
         ncols=min(len(handles), 6),
     )
-    save_figure(figure, path)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.analysis.groups import NAMES_NAME, Groups, write_names
+from zoo.analysis.groups import Groups
+from zoo.analysis.markers import ANNOTATION
 from zoo.analysis.mined import Mined, check_level, members, relative_cubes
 from zoo.analysis.rows import require_fit
+from zoo.data.formats.label_volume import write_names
 from zoo.data.packing.pack_arrays import pack_subtomogram_arrays
 from zoo.data.packing.shards import PackSettings
 from zoo.data.records.batches import sequential_batches
@@ -76,7 +78,7 @@ def write_label_records(
         overwrite=overwrite,
         command=command,
     )
-    write_names(Path(out) / NAMES_NAME, groups)
+    write_names(Path(out) / ANNOTATION, groups.label_names)  # as beside labels.mrc of zoo-infer annotate
     return result.info
 
 

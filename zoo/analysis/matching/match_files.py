@@ -15,6 +15,7 @@ from zoo.analysis.matching.match_report import PAGE, PASSING, PICTURES, STAR, TA
 from zoo.analysis.matching.match_run import MatchRun, NullSettings
 from zoo.analysis.matching.null_maps import NullMaps, OwnMaps, check_count
 from zoo.analysis.matching.template_files import EMBEDDED, files_in, read_maps
+from zoo.data.formats.tilt_stacks import TiltStackReader
 from zoo.data.info import INFO_NAME
 from zoo.data.packing.pack_particles import find_contrast
 from zoo.data.packing.pack_subtomograms import VolumeOptions, open_volumes, without_wedge
@@ -33,7 +34,8 @@ MakeSource = Callable[[int, float, np.ndarray], NullMaps]
 
 @dataclass(frozen=True)
 class MatchInput:
-    """What a person gave (``zoo-infer match --help``); ``null`` is None where a generator makes the nulls."""
+    """What a person gave (``zoo-infer match --help``); ``null`` is None where a generator makes the nulls,
+    ``contrast`` the sign of dense matter, 0: it is measured."""
 
     subtomograms: Path
     templates: Path
@@ -45,7 +47,7 @@ class MatchInput:
     step_deg: float = 13.0
     max_shift_voxels: float | None = None
     resolution_angstrom: float | None = None
-    contrast: str = "auto"
+    contrast: int = 0
     pixel_size_angstrom: float | None = None
     limit: int | None = None
     pictures: int = 20
@@ -59,8 +61,6 @@ def check_input(
 ) -> None:
     """Raise ZooError for what cannot be, before anything is read or imported."""
     check_fdr(given.fdr)
-    if given.contrast not in ("auto", "+1", "1", "-1"):
-        raise ZooError(f"--contrast {given.contrast}: expected auto, +1 or -1")
     if (given.null is None) == (pseudo is None):
         raise ZooError("a null is needed, and one only: --pseudo RUN or --null FOLDER")
     if regressor is not None and pseudo is None:
@@ -94,10 +94,9 @@ def match_files(
     ``make_source(box, voxel_size_angstrom, templates)`` gives the nulls where ``given.null`` does not. A
     folder that was begun with the same input is gone on with. Raises ZooError with one line for bad input.
     """
-    sign = 0 if given.contrast == "auto" else int(given.contrast)
     settings = PackSettings(
         box=given.box if given.volumes.tomogram is not None and given.box else OWN_BOX,
-        contrast=sign,
+        contrast=given.contrast,
         pixel_size_angstrom=given.pixel_size_angstrom,
         limit=given.limit,
     )
@@ -108,7 +107,7 @@ def match_files(
         raise ZooError(
             f"--box {box}: expected 12 voxels or more, at most the {reader.box} of the subtomograms"
         )
-    if hasattr(reader, "keeps"):
+    if isinstance(reader, TiltStackReader):
         reader.keeps = box
     voxel = _one_voxel_size(reader) * reader.box / box
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.figures import new_figure, save_figure
+from zoo.analysis.label_figure import label_colours, label_legend
 from zoo.analysis.maps import cluster_colour
 from zoo.analysis.markers import SEGMENTATION
 from zoo.analysis.segmentation.pieces import in_words
@@ -57,10 +58,7 @@ def write_classes(
 
 def save_sections(path: Path, grey: Blocks, labels: Blocks, names: Sequence[str]) -> None:
     """Draw three sections of a tomogram, each beside itself with its classes in colours (PNG)."""
-    from matplotlib.colors import to_rgba
-    from matplotlib.patches import Patch
-
-    table = np.array([(0, 0, 0, 0), *(to_rgba(class_colour(k), _OPACITY) for k in range(1, len(names)))])
+    table = label_colours(len(names) - 1, _OPACITY)
     depth, height, width = grey.shape
     chosen = list(dict.fromkeys(min(int(share * depth), depth - 1) for share in _SECTIONS))
     figure = new_figure(7.2, 3.5 * len(chosen) * min(height / width, 2.0) + 0.6)
@@ -77,14 +75,7 @@ def save_sections(path: Path, grey: Blocks, labels: Blocks, names: Sequence[str]
                 classes = labels.read(section)[0][::step, ::step].astype(int)
                 panel.imshow(table[classes], origin="lower", interpolation="nearest")
             panel.set_title(f"z = {z}", fontsize="small")
-    handles = [Patch(color=class_colour(k), label=name) for k, name in enumerate(names) if k]
-    figure.legend(
-        handles=handles,
-        fontsize="small",
-        frameon=False,
-        loc="outside lower center",
-        ncols=min(len(handles), 6),
-    )
+    label_legend(figure, names[1:])
     save_figure(figure, path)
 
 
@@ -105,10 +96,6 @@ def chimerax_script(
         else:
             lines += [f"open {SEGMENTATION}"]
             surface = f"volume #{model} style surface step 1 level {number - 0.5:g}"
-        lines.append(f"{surface} color {class_colour(number)}")
+        lines.append(f"{surface} color {cluster_colour(number)}")
     return "\n".join([*lines, "view", ""])
 
-
-def class_colour(number: int) -> str:
-    """The colour of a class in pictures and in ChimeraX."""
-    return cluster_colour(number)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zoo.data.formats.images import ImageReader
+from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, TABLE_NAME, DatasetInfo
 from zoo.data.packing.contrast import measure_contrast_of
 from zoo.data.packing.ctf_check import settle_ctf
@@ -130,7 +131,8 @@ def pack_table(
     ``contrast`` is what `find_contrast` found where it was asked before, None: it is found here.
     """
     started = time.monotonic()
-    if settings.normalisation == "tomogram" and getattr(reader, "scale", None) is None:
+    scale = reader.scale if isinstance(reader, VolumeReader) else None
+    if settings.normalisation == "tomogram" and scale is None:
         raise ZooError(f"{out}: --normalisation tomogram is for boxes cut from a --tomogram")
     if processes is not None and not 1 <= processes <= _MOST_PROCESSES:
         raise ZooError(f"--processes {processes}: expected 1 to {_MOST_PROCESSES}")

@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.data.formats.arrays import ArrayReader
 from zoo.data.formats.images import ImageReader
+from zoo.data.formats.volumes import VolumeReader
 from zoo.data.info import INFO_NAME, DatasetInfo
 from zoo.data.packing.partition import packing_order, shard_bounds, shard_names
 from zoo.data.packing.shards import PackSettings, Reader
@@ -91,7 +92,7 @@ def make_plan(table: ParticleTable, reader: Reader, settings: PackSettings) -> P
         settings=settings,
         source_box=reader.box,
         source=_describe_source(table, reader),
-        label_names=tuple(getattr(reader, "label_names", ())),
+        label_names=reader.label_names if isinstance(reader, ArrayReader | VolumeReader) else (),
     )
 
 
@@ -199,7 +200,7 @@ def _describe_source(table: ParticleTable, reader: Reader) -> dict:
         digest.update(np.ascontiguousarray(np.hstack([table.tilt_range_deg(), table.coordinates_voxel()])))
         digest.update(f"{reader.box} {reader.clip}".encode())
         files += table.wedge_paths
-        labels = getattr(reader, "label_volume", None)
+        labels = reader.label_volume if isinstance(reader, VolumeReader) else None
         if labels is not None:
             files.append(labels.path)
             digest.update(repr((labels.numbers.tolist(), labels.names)).encode())
