@@ -120,9 +120,19 @@ def embedded_complexes(box: int = 64, voxel_size_angstrom: float = 6.0) -> Class
     return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(COMPLEXES))
 
 
-def mass_dalton(name: str) -> float:
-    """Mass of one of `COMPLEXES`."""
-    return COMPLEXES[name][0]
+def complexes_of_one_density(
+    names: tuple[str, ...], box: int, voxel_size_angstrom: float, unit_dalton: float = 1.0
+) -> ClassMaps:
+    """Some of the complexes, so that a voxel holds its mass in units of ``unit_dalton``.
+
+    Those of `embedded_complexes` have a standard deviation of 1 each: a small one would be the densest.
+    """
+    found = embedded_complexes(box, voxel_size_angstrom)
+    maps = []
+    for name in names:
+        density = found.maps[found.names.index(name)]
+        maps.append(density * np.float32(COMPLEXES[name][0] / density.sum() / unit_dalton))
+    return ClassMaps(np.stack(maps), found.voxel_size_angstrom, names)
 
 
 def _beads(dalton: float, inside: Body, rng) -> np.ndarray:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
-from zoo.simulate.classes import ClassMaps, check_box
+from zoo.simulate.classes import check_box
 from zoo.simulate.embedded import cache_folder, only_one
-from zoo.simulate.embedded_complexes import COMPLEXES, embedded_complexes
+from zoo.simulate.embedded_complexes import complexes_of_one_density
 
 LABELLED_COMPLEXES = ("large_lumps", "barrel", "tripod")  # 3, 0.7 and 0.3 MDa
 LABEL_NAMES = "1=globule,2=globule,3=globule,4=membrane,5=fiducial"
@@ -19,6 +17,7 @@ _EDGE_ANGSTROM = 454.4  # of a cube: 32 voxels of 14.2 Å, as in the paper
 _SIZE_BOXES = (8, 8, 2)  # x, y, z
 _COUNT, _MEMBRANES, _FIDUCIALS = 45, 4, 16
 _SNR = 0.5
+_UNIT_DALTON = 1e3
 
 
 def embedded_labelled_cubes(
@@ -54,17 +53,6 @@ def embedded_labelled_cubes(
     return records
 
 
-def labelled_classes(voxel_size_angstrom: float) -> ClassMaps:
-    """The three complexes, at equal density, in a box of 45 nm."""
-    found = embedded_complexes(round(_EDGE_ANGSTROM / voxel_size_angstrom / 2) * 2, voxel_size_angstrom)
-    maps = []
-    for name in LABELLED_COMPLEXES:
-        density = found.maps[found.names.index(name)]
-        # Each has a standard deviation of 1: a small one would be the densest.
-        maps.append(density * np.float32(COMPLEXES[name][0] / density.sum() / 1e3))
-    return ClassMaps(np.stack(maps), voxel_size_angstrom, LABELLED_COMPLEXES)
-
-
 def _simulate(box: int, out: Path, snr: float, seed: int) -> None:
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
     from zoo.simulate.tomogram import simulate_tomogram
@@ -73,6 +61,5 @@ def _simulate(box: int, out: Path, snr: float, seed: int) -> None:
     x, y, z = (side * box for side in _SIZE_BOXES)
     imaging = SubtomogramSettings(_COUNT, snr=snr, seed=seed)
     settings = TomogramSettings(imaging, (x, y, z), _MEMBRANES, _FIDUCIALS)
-    simulate_tomogram(
-        labelled_classes(_EDGE_ANGSTROM / box), out, settings, command="embedded_labelled_cubes"
-    )
+    classes = complexes_of_one_density(LABELLED_COMPLEXES, box, _EDGE_ANGSTROM / box, _UNIT_DALTON)
+    simulate_tomogram(classes, out, settings, command="embedded_labelled_cubes")

@@ -12,7 +12,7 @@ from scipy import ndimage
 from zoo.errors import ZooError
 from zoo.simulate.classes import ClassMaps, check_box
 from zoo.simulate.embedded import cache_folder, only_one
-from zoo.simulate.embedded_complexes import embedded_complexes, mass_dalton
+from zoo.simulate.embedded_complexes import complexes_of_one_density
 
 KINDS = ("empty", "large", "small", "membrane", "fiducial")
 """What is in the middle of a cube, by its label."""
@@ -68,12 +68,7 @@ def embedded_cubes(
 
 def tomogram_classes(box: int) -> ClassMaps:
     """The three complexes of the tomogram, 3, 0.7 and 0.3 MDa, of equal density; always the same."""
-    voxel = _BOX_ANGSTROM / box
-    found = embedded_complexes(box, voxel)
-    chosen = [found.names.index(name) for name in _COMPLEXES]
-    # Each has a standard deviation of 1: a small one would be the densest.
-    maps = [found.maps[k] * np.float32(mass_dalton(found.names[k]) / found.maps[k].sum()) for k in chosen]
-    return ClassMaps(np.stack(maps), voxel, _COMPLEXES)
+    return complexes_of_one_density(_COMPLEXES, box, _BOX_ANGSTROM / box)
 
 
 def places_of_kinds(
