@@ -21,7 +21,8 @@ from scipy import fft, ndimage
 from zoo.analysis.matching.null_maps import OwnMaps
 from zoo.data.packing.threads import one_blas_thread
 from zoo.data.wedge import wedge_mask
-from zoo.ops.matching.template_search import SearchSettings, Subtomogram, inside_sphere, prepare
+from zoo.ops.matching.prepared_templates import SearchSettings, inside_sphere, prepare
+from zoo.ops.matching.template_search import Subtomogram
 from zoo.ops.rotation_grid import so3_grid
 from zoo.simulate.embedded_complexes import embedded_complexes
 

@@ -13,7 +13,8 @@ from zoo.data.formats.fourier_weights import half_of
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.metrics.p_values import MODELS, p_value
-from zoo.ops.matching.template_search import SearchSettings, Subtomogram, prepare, with_shell_power_of
+from zoo.ops.matching.prepared_templates import SearchSettings, prepare, with_shell_power_of
+from zoo.ops.matching.template_search import Subtomogram
 from zoo.simulate.embedded_complexes import embedded_complexes
 
 N = 16

@@ -6,13 +6,8 @@ from scipy import fft, ndimage
 from scipy.spatial.transform import Rotation
 
 from zoo.data.wedge import wedge_mask
-from zoo.ops.matching.template_search import (
-    SearchSettings,
-    Subtomogram,
-    inside_sphere,
-    prepare,
-    with_shell_power_of,
-)
+from zoo.ops.matching.prepared_templates import SearchSettings, inside_sphere, prepare, with_shell_power_of
+from zoo.ops.matching.template_search import Subtomogram
 from zoo.ops.rotation_grid import so3_grid
 
 N = 24

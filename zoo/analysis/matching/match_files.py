@@ -24,7 +24,7 @@ from zoo.data.packing.worker_pool import available_cpus
 from zoo.errors import ZooError
 from zoo.files import check_folder, clear_leftovers, whole_file
 from zoo.input_files import existing_file
-from zoo.ops.matching.template_search import SearchSettings
+from zoo.ops.matching.prepared_templates import SearchSettings
 
 WORK = "work"
 _WRITTEN = (MATCHES, STAR, PASSING, TABLE, PAGE, PICTURES)

@@ -22,7 +22,8 @@ from zoo.data.packing.resample import fourier_resample
 from zoo.data.packing.threads import one_blas_thread
 from zoo.errors import ZooError
 from zoo.files import whole_file, write_json
-from zoo.ops.matching.template_search import SearchSettings, Subtomogram, prepare, with_shell_power_of
+from zoo.ops.matching.prepared_templates import SearchSettings, prepare, with_shell_power_of
+from zoo.ops.matching.template_search import Subtomogram
 
 ROWS_AT_ONCE = 4
 _DRAWS_AT_ONCE = 64

@@ -92,9 +92,11 @@ class LabelVolume:
             if not labelled.any():
                 continue
             around = ndimage.binary_dilation(labelled, iterations=_AROUND_VOXELS) & ~labelled
-            if not around.any():
+            values = tomogram.read(self._section(z))[0]
+            finite = np.isfinite(values)  # what is not is refused where it is packed
+            labelled, around = labelled & finite, around & finite
+            if not labelled.any() or not around.any():
                 continue
-            values = np.nan_to_num(tomogram.read(self._section(z))[0])
             count = int(labelled.sum())
             difference += count * float(values[labelled].mean() - values[around].mean())
             weight += count

@@ -20,6 +20,7 @@ import numpy as np
 from scipy import fft
 
 from zoo.ops.matching import fourier_grid
+from zoo.ops.matching.prepared_templates import SearchSettings, frequencies_of, frequencies_within
 from zoo.ops.matching.rotation_bank import shift_grid, shift_phases
 from zoo.ops.rotation_grid import so3_grid
 
@@ -35,46 +36,6 @@ _TINY = 1e-20
 
 
 @dataclass(frozen=True)
-class SearchSettings:
-    """Box in voxels and how finely to search; radii in Fourier voxels (box / radius = resolution in voxels).
-
-    Raises ValueError for settings that cannot work.
-    """
-
-    box: int
-    step_deg: float = 13.0
-    search_radius: int = 5
-    radius: int | None = None  # of the score: a third of the box, at most 12, if None
-    max_shift_voxels: float | None = None  # box/8 if None
-    candidates: int = 4  # rotations followed uphill
-
-    def __post_init__(self):
-        if self.box < 12:
-            raise ValueError(f"matching needs a box of at least 12 voxels, got {self.box}")
-        if not 4 <= self.step_deg <= 40:
-            raise ValueError(f"the step is 4 to 40 degrees, got {self.step_deg:g}")
-        largest = self.box // 2 - 1
-        radius = min(self.box // 3, 12) if self.radius is None else self.radius
-        if not 2 <= radius <= largest:
-            raise ValueError(f"the radius is 2 to {largest} Fourier voxels, got {radius}")
-        object.__setattr__(self, "radius", radius)
-        if self.search_radius < 2:
-            raise ValueError(f"search_radius is at least 2 Fourier voxels, got {self.search_radius}")
-        object.__setattr__(self, "search_radius", min(self.search_radius, radius))
-        if self.max_shift_voxels is None:
-            object.__setattr__(self, "max_shift_voxels", self.box / 8)
-        if not 0 <= self.max_shift_voxels <= self.box / 2:
-            raise ValueError(f"the largest shift is 0 to box/2, got {self.max_shift_voxels:g} voxels")
-        if not 1 <= self.candidates <= 32:
-            raise ValueError(f"candidates is 1 to 32, got {self.candidates}")
-
-    @property
-    def frequencies(self) -> np.ndarray:
-        """Float32 (j, 3) xyz in Fourier voxels."""
-        return _frequencies(self.radius)
-
-
-@dataclass(frozen=True)
 class Found:
     """Score (k,), rotation (k, 3, 3) and shift (k, 3) in voxels xyz of each of k templates.
 
@@ -87,51 +48,6 @@ class Found:
     shifts: np.ndarray
     rotations_scored: int = 0
     rotations_known: int = 0
-
-
-def prepare(settings: SearchSettings, maps: np.ndarray) -> np.ndarray:
-    """Maps (k, n, n, n) → complex64 (k, 4, j): transform, and its derivatives by turns about x, y and z.
-
-    Computed once for any number of subtomograms. Of a map counts what lies in the sphere that stays in the
-    box when turned; a template has the norm 1 over the frequencies. Raises ValueError for a map that is empty
-    there.
-    """
-    n, frequency = settings.box, settings.frequencies
-    index = fourier_grid.voxel_index(frequency, n)
-    axis = (np.arange(n) - n // 2).astype(np.float32)
-    places = (axis, axis[:, None], axis[:, None, None])  # x, y, z
-    out = np.empty((len(maps), 4, len(frequency)), np.complex64)
-    for number, density in enumerate(maps):
-        density = inside_sphere(np.asarray(density, np.float32))
-        value = _transform(density, index)
-        norm = np.linalg.norm(value)
-        if not norm > 0:
-            raise ValueError(f"map {number}: nothing in the sphere of the box")
-        # the transform's gradient belongs to the map times the place
-        slope = [-2j * np.pi / n * _transform(density * place, index) for place in places]
-        k = frequency.T
-        turns = [k[2] * slope[1] - k[1] * slope[2], k[0] * slope[2] - k[2] * slope[0],
-                 k[1] * slope[0] - k[0] * slope[1]]  # fmt: skip
-        out[number] = np.stack([value, *turns]) / norm
-    return out
-
-
-def with_shell_power_of(settings: SearchSettings, prepared: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Prepared templates (k, 4, j) with the power in every shell that the template ``like`` (4, j) has."""
-    shell, count = _shells(settings.radius)
-    wanted = np.bincount(shell, np.abs(like[0]) ** 2, count)
-    out = np.empty_like(prepared)
-    for number, template in enumerate(prepared):
-        power = np.bincount(shell, np.abs(template[0]) ** 2, count)
-        gain = np.sqrt(wanted / np.maximum(power, 1e-12 * power.sum()))
-        out[number] = template * gain[shell].astype(np.float32)
-    return out
-
-
-def inside_sphere(density: np.ndarray) -> np.ndarray:
-    """A map (n, n, n) minus the mean at the edge of the box's sphere, faded to 0 there."""
-    window, rim = _sphere(density.shape[-1])
-    return (density - (density * rim).sum()) * window
 
 
 class Subtomogram:
@@ -214,7 +130,7 @@ class Subtomogram:
         settings = self.settings
         grid = _grid(settings.step_deg)
         bank, weights = self._bank()
-        low = _within(settings.radius, settings.search_radius)
+        low = frequencies_within(settings.radius, settings.search_radius)
         frequency = settings.frequencies[low]
         spacing = _COARSE_SPACING * settings.box / settings.search_radius
         shifts = shift_grid(settings.max_shift_voxels, spacing)
@@ -246,7 +162,7 @@ class Subtomogram:
     def _read(self, rotations, radius):
         """w·X complex64 and w² float32 at R·k, (m, j) each: by value and slope at the nearest sample."""
         settings = self.settings
-        frequency = settings.frequencies[_within(settings.radius, radius)]
+        frequency = settings.frequencies[frequencies_within(settings.radius, radius)]
         points = np.matmul(frequency, np.swapaxes(rotations, -1, -2).astype(np.float32))
         whole = np.rint(points * _PAD)
         off = points - whole / _PAD
@@ -278,7 +194,7 @@ class Subtomogram:
         """The best fine shift at each candidate rotation, (k, c, 3), in the template's frame."""
         settings = self.settings
         k, c = rotations.shape[:2]
-        inside = _within(settings.radius, radius)
+        inside = frequencies_within(settings.radius, radius)
         frequency = settings.frequencies[inside]
         x, _ = self._read(rotations.reshape(-1, 3, 3), radius)
         product = x.reshape(k, c, -1) * np.conj(prepared[:, 0][:, inside])[:, None]
@@ -291,7 +207,7 @@ class Subtomogram:
         """Gauss-Newton: rotations, shifts and scores (k, c) after ``steps`` that are kept where they help."""
         settings = self.settings
         k, c = rotations.shape[:2]
-        inside = _within(settings.radius, radius)
+        inside = frequencies_within(settings.radius, radius)
         frequency = settings.frequencies[inside]
         templates = np.repeat(prepared[:, :, inside], c, axis=0)  # (k·c, 4, j)
         rotations, shifts = rotations.reshape(-1, 3, 3), shifts.reshape(-1, 3)
@@ -348,13 +264,6 @@ class Subtomogram:
         cube = np.zeros((size,) * 3, np.complex64)
         cube[_cube_index(self.settings.radius, size)] = product
         return fft.ifftn(cube).real.ravel() * size**3
-
-
-def _transform(volume, index):
-    """Unitary transform of a centred real map at flat places of the centred transform, complex64."""
-    n = volume.shape[-1]
-    whole = fft.fftshift(fft.fftn(fft.ifftshift(volume)))
-    return (whole.ravel()[index] / n**1.5).astype(np.complex64)
 
 
 def _table(volume, radius):
@@ -435,33 +344,6 @@ def _grid(step_deg):
     return so3_grid(step_deg).astype(np.float32)
 
 
-@lru_cache(maxsize=8)
-def _frequencies(radius):
-    return fourier_grid.half_ball(radius)
-
-
-@lru_cache(maxsize=32)
-def _within(large, radius):
-    """Which frequencies of the half ball of radius ``large`` lie in a smaller one."""
-    return np.flatnonzero((_frequencies(large) ** 2).sum(-1) <= radius**2)
-
-
-@lru_cache(maxsize=8)
-def _shells(radius):
-    shell = np.rint(np.sqrt((_frequencies(radius) ** 2).sum(-1))).astype(int)
-    return shell, radius + 1
-
-
-@lru_cache(maxsize=4)
-def _sphere(n):
-    """Window (n, n, n) that fades to 0 at the sphere's edge, and the weights of the mean there."""
-    axis = (np.arange(n) - n // 2).astype(float)
-    r = np.sqrt(axis**2 + axis[:, None] ** 2 + axis[:, None, None] ** 2)
-    fade = np.clip((n / 2 - r) / max(2.0, n / 16), 0.0, 1.0)
-    rim = ((fade > 0) & (fade < 1)).astype(np.float32)
-    return (0.5 - 0.5 * np.cos(np.pi * fade)).astype(np.float32), rim / rim.sum()
-
-
 @lru_cache(maxsize=4)
 def _all_shifts(settings):
     """Shifts (s, 3) xyz that one transform gives within the largest, its size, and where they lie in it."""
@@ -475,5 +357,5 @@ def _all_shifts(settings):
 
 @lru_cache(maxsize=4)
 def _cube_index(radius, size):
-    k = _frequencies(radius).astype(int)
+    k = frequencies_of(radius).astype(int)
     return k[:, 2] % size, k[:, 1] % size, k[:, 0] % size
