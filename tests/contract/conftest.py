@@ -91,9 +91,9 @@ def first_phases():
 
 @pytest.fixture
 def make(records, first_phases):
-    """Function: entry, preset → a model for its kind of data, in the smallest form, compiled and begun."""
+    """Function: entry, preset → a model for its data, in the smallest form, compiled; begun or not."""
 
-    def make(entry, preset, seed=1, **overrides):
+    def make(entry, preset, seed=1, begun=True, **overrides):
         import zoo
 
         role = next(iter(entry.takes))
@@ -102,7 +102,7 @@ def make(records, first_phases):
         model = zoo.create_model(entry.name, info, preset, seed, **values)
         model.compile()
         phase = entry.config.of({**entry.presets[preset], **values}).first_phase()
-        if phase is not None:
+        if begun and phase is not None:
             if (phase.model, seed) not in first_phases:
                 first_phases[phase.model, seed] = finished(phase, info, seed)
             model.start_from(first_phases[phase.model, seed])

@@ -66,7 +66,7 @@ def state_of(run):
     return checkpoint.read(checkpoint.latest(run.checkpoints)).arrays
 
 
-@pytest.mark.parametrize("place", ["coder:Coder", "plain:Plain"])
+@pytest.mark.parametrize("place", ["coder:Coder", pytest.param("plain:Plain", marks=pytest.mark.slow)])
 def test_it_trains_and_resumes_to_the_same_bits(package, place, records, tmp_path):
     options = {
         "model": f"{package}.{place}",

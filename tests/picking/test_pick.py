@@ -1,6 +1,5 @@
 """Picking: scikit-image's blobs as oracle, blocks against the whole, what is left out, bad input."""
 
-
 import numpy as np
 import pytest
 from scipy import ndimage

@@ -1,6 +1,7 @@
 """zoo-infer generate, interpolate and neighbours on a run of a step, and what they refuse."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ def call(*words):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with records of five complexes, a run of wgan3d, its regressor3d and one of another run."""
+    import keras
+
     from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.shards import PackSettings
     from zoo.models.regressor3d.config import Regressor3DConfig
@@ -44,9 +47,13 @@ def place(tmp_path_factory):
         assert train(TrainSettings(model=model, out=folder / out, steps=1, **options))[1] == 0
 
     one("wgan3d", WGAN3DConfig, "run")
-    one("wgan3d", WGAN3DConfig, "other", seed=1)
     one("regressor3d", Regressor3DConfig, "inverse", start_from=folder / "run")
-    one("regressor3d", Regressor3DConfig, "inverse_of_other", start_from=folder / "other")
+    # An inverse of another generator.
+    shutil.copytree(folder / "inverse", folder / "inverse_of_other")
+    model = keras.saving.load_model(folder / "inverse" / "model.keras")
+    shuffled = np.random.default_rng(1).permutation
+    model.generator.set_weights([shuffled(w.ravel()).reshape(w.shape) for w in model.generator.get_weights()])
+    model.save(folder / "inverse_of_other" / "model.keras")
     return folder
 
 

@@ -62,7 +62,9 @@ def test_six_and_kill_and_six_are_twelve(tmp_path, train_command, newest_state, 
 @pytest.mark.parametrize(
     "number, code", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
-def test_signal_saves_and_leaves(tmp_path, train_command, newest_state, twelve, number, code):
+def test_signal_saves_and_leaves(
+    tmp_path, train_command, train_in_process, newest_state, twelve, number, code
+):
     run = tmp_path / "run"
     process = train_command("--steps", 12, "--out", run, "--checkpoint-every", 1000, "--log-every", 1,
                             "--sample-every", 0, environment={"TOY_STEP_SECONDS": "0.5"})  # fmt: skip
@@ -75,8 +77,7 @@ def test_signal_saves_and_leaves(tmp_path, train_command, newest_state, twelve, 
     assert "Traceback" not in errors
     assert f"zoo-train --resume {run}" in output
     assert not (run / "model.keras").exists()
-    process = train_command("--resume", run, "--steps", 12)
-    assert process.wait(timeout=300) == 0
+    assert train_in_process(resume=run, steps=12)[1] == 0
     assert checkpoint.digest(newest_state(run)) == twelve[0]
 
 

@@ -50,6 +50,7 @@ def test_relion_reconstructs_our_maps_from_our_star(clean, half, truth):
     assert np.vdot(mine, back) / np.vdot(back, back) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_relion_is_no_nearer_to_the_truth_in_noise(noisy, truth):
     relion("relion_reconstruct --i ours/particles.star --ctf --o back.mrc", noisy.parent)
     back, mine = (
@@ -60,6 +61,7 @@ def test_relion_is_no_nearer_to_the_truth_in_noise(noisy, truth):
     assert (fsc(mine, truth)[1:15] > fsc(back, truth)[1:15] - 0.01).all()
 
 
+@pytest.mark.slow
 def test_relion_postprocess_agrees_with_our_fsc(noisy):
     home = noisy / "class_1"
     command = "relion_postprocess --i map_half1_unfil.mrc --mask mask.mrc --angpix 10 --adhoc_bfac -500"

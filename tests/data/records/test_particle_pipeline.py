@@ -126,7 +126,9 @@ def test_the_stream_is_that_of_earlier_versions(many_shards):
     assert hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16] == "9f3eefc015be60a0"
 
 
-@pytest.mark.parametrize("window", [1, 5, 17, 10_000])
+@pytest.mark.parametrize(
+    "window", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(17, marks=pytest.mark.slow), 10_000]
+)
 def test_starting_at_any_step_goes_on_exactly(many_shards, monkeypatch, window):
     monkeypatch.setattr(StreamOrder, "__init__", _with_window(StreamOrder.__init__, window))
     steps = 3 * many_shards.count // 16

@@ -98,4 +98,3 @@ def chimerax_script(
             surface = f"volume #{model} style surface step 1 level {number - 0.5:g}"
         lines.append(f"{surface} color {cluster_colour(number)}")
     return "\n".join([*lines, "view", ""])
-
