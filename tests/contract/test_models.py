@@ -62,6 +62,12 @@ def weights_of(model) -> dict[str, np.ndarray]:
     return {f"{i} {name}": value for i, (name, value) in enumerate(zip(names, values, strict=True))}
 
 
+def opening(value: np.ndarray, count: int = 16) -> np.ndarray | None:
+    """The first numbers of a weight as a unit vector: how a draw begins, whatever its shape and scale."""
+    found = value.ravel()[:count].astype(float)
+    return found / np.linalg.norm(found) if len(found) == count and np.ptp(found) > 0 else None
+
+
 def info_for(entry, records):
     role = next(iter(entry.takes))
     return records.get(entry.embedded_set(role), records[entry.takes[role]])
@@ -142,6 +148,16 @@ def test_the_seed_decides_every_drawn_weight(entry, preset, make):
     alike = [name for name, value in weights_of(other).items() if np.array_equal(value, first[name])]
     laid_out = {name for name in first if any(word in name for word in LAID_OUT)}
     assert set(alike) <= set(constant) | laid_out
+    # Nor do other layers of the next seed get the numbers of this one.
+    ours, theirs = (
+        {name: direction for name, value in weights.items() if (direction := opening(value)) is not None}
+        for weights in (
+            {name: value for name, value in each.items() if name not in laid_out}
+            for each in (first, weights_of(other))
+        )
+    )
+    shared = [(a, b) for a, x in ours.items() for b, y in theirs.items() if a != b and x @ y > 0.999]
+    assert not shared
 
 
 @pytest.mark.parametrize(("entry", "preset"), DEFAULTS)

@@ -12,6 +12,8 @@ from zoo.models.endpoint import Endpoint
 from zoo.models.outcome import Results
 from zoo.registry import entry_of
 
+_SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
+
 Apply = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -33,6 +35,9 @@ class ZooModel(keras.Model):
     def __init__(self, name: str | None = None, seed: int = 0):
         super().__init__(name=name)
         self.seed = int(seed)
+        # Initialisers of one model take this number and the next ones, which those of another seed must not
+        # meet. The step is odd, so that no two seeds give the same; 0 for the seed 0.
+        self.first_initialiser_seed = _SEED_STEP * self.seed % 2**31
         self.step_counter = self.add_weight(
             name="step",
             shape=(),

@@ -21,7 +21,7 @@ class Encodes(Capability):
     """Records → latent coordinates."""
 
     verb = "encode"
-    latent_dim: int
+    latent_dim: int = 0
 
     def encode(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """``z_mean`` and ``z_logvar``, each (b, d)."""
@@ -51,6 +51,7 @@ class MakesMaps(Capability):
     """Latent coordinates → density maps."""
 
     verb = "density"
+    latent_dim: int = 0
     compares_at_end: bool = False  # its results hold the maps that are compared with the truth, where known
 
     def density(self, z: Any) -> Any:
@@ -118,6 +119,7 @@ class Generates(Capability):
     """Noise → samples like the training data."""
 
     verb = "generate"
+    latent_dim: int = 0  # where it draws from something else than latents
 
     def generate(self, *arguments: Any) -> Any:
         """Samples; the endpoint says of what."""
@@ -176,5 +178,4 @@ def verbs_of(model: Any) -> list[str]:
 
 def latent_dim_of(model: Any) -> int:
     """Coordinates of the latent space of a model that reads or makes them; 0 for any other."""
-    has_latents = isinstance(model, Encodes | MakesMaps | Generates)
-    return int(getattr(model, "latent_dim", 0)) if has_latents else 0
+    return int(model.latent_dim) if isinstance(model, Encodes | MakesMaps | Generates) else 0

@@ -44,7 +44,8 @@ class Autoencoder3D(SupervisedModel, Encodes, MakesMaps):
         self.box, self.latent_dim, self.voxel_size_angstrom = s.box, s.latent_dim, s.voxel_size_angstrom
         self.sparsity = s.sparsity
         self.smoother = Smoother(s.smooth_voxels)
-        self.encoder, self.decoder = _encoder(s, self.seed), _decoder(s, self.seed)
+        initial = self.first_initialiser_seed
+        self.encoder, self.decoder = _encoder(s, initial), _decoder(s, initial)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:

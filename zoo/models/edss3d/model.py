@@ -46,7 +46,7 @@ class EDSS3D(SupervisedModel, Segments):
         self.learning, self.flips = s, s.flips
         self.box, self.voxel_size_angstrom, self.classes = s.box, s.voxel_size_angstrom, s.classes
         self.class_names = tuple(s.names())
-        self.network = _network(s, self.seed)
+        self.network = _network(s, self.first_initialiser_seed)
         self.built = True
 
     @classmethod

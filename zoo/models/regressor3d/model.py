@@ -29,7 +29,6 @@ from zoo.models.wgan3d.networks import build_generator, convolution, normed
 from zoo.ops.rotations import quaternion_to_matrix
 from zoo.ops.turned_maps import turned_maps
 
-_SEED_STEP = 1009
 _SHOWN = 6
 _PREVIEW, _RESULT, _RESULT_TURNS = 32, 128, 4
 
@@ -49,7 +48,7 @@ class Regressor3D(GradientModel, Encodes, MakesMaps, Generates):
         self.settings = s
         self.box, self.voxel_size_angstrom, self.latent_dim = s.box, s.voxel_size_angstrom, s.latent_dim
         self.players = ("regressor",)
-        initial = _SEED_STEP * self.seed % 2**31
+        initial = self.first_initialiser_seed
         self.regressor = _build(s, initial)
         self.generator = build_generator(s, initial)
         self.generator.trainable = False

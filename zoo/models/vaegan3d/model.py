@@ -60,8 +60,7 @@ class VAEGAN3D(BegunByReconstruction, VAEGANLosses, GradientModel, MakesMaps, Pr
         judged = settings.start == "none" or settings.adversarial_weight > 0
         self.players = ("critic",) * (settings.critic_steps * judged) + ("encoder", "generator")
         self.numbers_records = self.compares_at_end = settings.start != "none"
-        # Odd, so that no two seeds give the same; 0 for the seed 0.
-        initial = _SEED_STEP * self.seed % 2**31
+        initial = self.first_initialiser_seed
         self.generator = self._new_generator("generator", initial)
         self.generator.build()
         # The maps of states need no average: their amplitudes follow from all particles.
@@ -396,5 +395,4 @@ class VAEGAN3D(BegunByReconstruction, VAEGANLosses, GradientModel, MakesMaps, Pr
         }
 
 
-_SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
 _ANY_CTF = (10000.0, 10000.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0)

@@ -27,7 +27,6 @@ from zoo.models.wgan3d.networks import build_critic, build_features, build_gener
 from zoo.ops.rotations import quaternion_to_matrix
 from zoo.ops.turned_maps import turned_maps
 
-_SEED_STEP = 1009  # farther than the seeds of one model's initialisers lie apart
 _OWN_TURNS = 1024  # maps whose fixed turns differ
 _SHOWN = 8
 _PREVIEW_SAMPLES, _RESULT_SAMPLES = 64, 256
@@ -51,7 +50,7 @@ class WGAN3D(GradientModel, MakesMaps, Generates, Compares):
         self.settings = s
         self.box, self.voxel_size_angstrom, self.latent_dim = s.box, s.voxel_size_angstrom, s.latent_dim
         self.players = ("critic",) * s.critic_steps + ("generator",)
-        initial = _SEED_STEP * self.seed % 2**31
+        initial = self.first_initialiser_seed
         self.generator = build_generator(s, initial)
         self.generator_average = self.generator
         if s.average_decay:
