@@ -23,10 +23,7 @@ class ClassMaps:
 
     def __post_init__(self):
         for density, name in zip(self.maps, self.names, strict=True):
-            if not np.isfinite(density).all():
-                raise ZooError(f"{name}: holds values that are not finite; expected a density map")
-            if np.ptp(density) == 0:
-                raise ZooError(f"{name}: all voxels are equal; expected a map with density")
+            check_density(density, name)
 
     @property
     def box(self) -> int:
@@ -37,6 +34,14 @@ class ClassMaps:
             raise ZooError("classes of different box or voxel size cannot be put in one set")
         maps = np.concatenate([self.maps, other.maps])
         return ClassMaps(maps, self.voxel_size_angstrom, self.names + other.names)
+
+
+def check_density(density: np.ndarray, name: str | os.PathLike) -> None:
+    """Raise ZooError for a map with voxels that are not finite, or that are all equal."""
+    if not np.isfinite(density).all():
+        raise ZooError(f"{name}: holds values that are not finite; expected a density map")
+    if np.ptp(density) == 0:
+        raise ZooError(f"{name}: all voxels are equal; expected a map with density")
 
 
 def classes_from_maps(
@@ -56,6 +61,7 @@ def classes_from_maps(
         density, stated = read_volume(path)
         if len(set(density.shape)) != 1:
             raise ZooError(f"{path}: a map of {density.shape} voxels (z, y, x); expected a cube: pad it")
+        check_density(density, path)
         size = density.shape[0]
         if voxel_size_angstrom is None:
             if stated <= 0:
