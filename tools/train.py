@@ -38,6 +38,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change a hyperparameter (repeatable)."),
     ] = None,
+    poses: Annotated[
+        str | None,
+        typer.Option(
+            metavar="find|known",
+            help="Poses of the particles: found from nothing, or known from their own file; short for --set "
+            "poses=known (abinitio3d, vaegan3d).",
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of hyperparameters (name: value).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to continue, exactly.")] = None,
     start_from: Annotated[
@@ -62,14 +70,19 @@ def train(
 
     zoo-train --model vaegan3d or faml trains on embedded data and needs no files.
     """
+    from zoo.errors import ZooError
     from zoo.runs.inputs import parse_data
     from zoo.training.settings import TrainSettings, check_words, parse_assignments
 
+    overrides = parse_assignments(set_values or [])
+    if poses is not None:
+        if overrides.setdefault("poses", poses) != poses:
+            raise ZooError(f"--poses {poses} and --set poses={overrides['poses']}: give one of them")
     options = TrainSettings(
         model=model,
         data=parse_data(data or []),
         preset=preset,
-        overrides=parse_assignments(set_values or []),
+        overrides=overrides,
         config_file=config,
         steps=steps,
         epochs=epochs,

@@ -14,7 +14,8 @@ BOX, COUNT, PIXEL = 32, 800, 10.0
 
 
 class Small(NamedTuple):
-    """Images (N, y, x) of the embedded core and core+A+B, their CTFs, labels, frames and true maps."""
+    """Images (N, y, x) of the embedded core and core+A+B, their CTFs, labels, frames, true maps, and RELION's
+    origins in pixels (N, 2)."""
 
     images: np.ndarray
     ctf: np.ndarray
@@ -22,6 +23,7 @@ class Small(NamedTuple):
     frames: np.ndarray
     maps: np.ndarray
     config: Config
+    origin_px: np.ndarray
 
 
 def small_set(sigma=0.5, count=COUNT, seed=0):
@@ -39,7 +41,7 @@ def small_set(sigma=0.5, count=COUNT, seed=0):
     images /= images.std()
     images += rng.normal(size=images.shape).astype(np.float32) * sigma
     config = from_preset("tiny", box=BOX, voxel_size_angstrom=PIXEL, count=count, classes=2)
-    return Small(images, ctf, label, frames, maps, config)
+    return Small(images, ctf, label, frames, maps, config, origin)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,11 @@ from collections.abc import MutableMapping
 
 import numpy as np
 
+from zoo.errors import ZooError
 from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
 from zoo.models.abinitio3d.config import SPLIT_UPDATES, Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
+from zoo.models.abinitio3d.known_poses import KnownPoses, chance_level
 from zoo.models.abinitio3d.maximisation import Maximisation
 from zoo.models.abinitio3d.results import Result, result_of
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
@@ -29,6 +31,7 @@ _SURVEY_BAND = 6
 _FEW_MEMBERS = 0.02  # of all particles: a class with fewer is not judged by its map
 _SETTLED = 2  # full passes without more shells, and the halves have settled
 _LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
+_LEAST_CHANCE = 4.0  # standard errors by which known poses are better than those of other particles
 
 
 class AbInitio:
@@ -46,7 +49,8 @@ class AbInitio:
 
     def __init__(self, config: Config, state: MutableMapping):
         self.config, self.state = config, state
-        self.expectation = Expectation(config)
+        self.known = config.poses == "known"
+        self.expectation = KnownPoses(config) if self.known else Expectation(config)
         self.maximisation = Maximisation(config, self.expectation)
         self.map_plane = fv.HalfPlane(config.map_box, config.radius)
         self.lines: list[str] = []
@@ -70,6 +74,8 @@ class AbInitio:
 
     def prepare(self) -> dict:
         """What the batches of an update share."""
+        if self.known and int(self.state["step"]) == 0 and not self.state["table_given_frame"].any():
+            raise ZooError("poses=known: no poses were given; train on records whose source file has them")
         return self.expectation.prepare(self.state)
 
     def e_step(self, batch, prepared) -> dict:
@@ -176,6 +182,8 @@ class AbInitio:
         self.maximisation.measure(self.state)
         excess = self.maximisation.excess(self.state, self.config.bands[-1])
         self._say(f"power over noise, shells 1 to {self.config.bands[-1]}: {excess:.3f}")
+        if self.known:
+            self.maximisation.consensus(self.state, self.config.bands[-1])
         self._enter(Phase.START)
 
     def _started(self):
@@ -191,10 +199,27 @@ class AbInitio:
         if self._next_update(sum(self.config.start_updates)):
             return
         self._say(f"start: evidence {float(state['evidence']):.1f} per image")
-        if float(state["evidence"]) < self.config.least_evidence:
+        if self.known:
+            at_chance = chance_level(state["sum_chance"]) < _LEAST_CHANCE
+            self._say(self.chance_line(), aloud=at_chance)
+            if at_chance:
+                self._enter(Phase.DONE, found=0)
+                return
+        elif float(state["evidence"]) < self.config.least_evidence:
             self._nothing(self.maximisation.excess(state, self.config.bands[-1]))
             return
         self._enter_survey(_SURVEY_BAND)
+
+    def chance_line(self) -> str:
+        """How good known poses are, in words."""
+        chance = chance_level(self.state["sum_chance"])
+        words = f"{chance:.1f} standard errors better than those of other particles"
+        if chance >= _LEAST_CHANCE:
+            return f"the poses of the file explain the images {words}"
+        return (
+            f"the poses of the file are at chance, so there are no maps: they explain the images {words}, "
+            f"{_LEAST_CHANCE:g} expected; are they of these images, and is there a particle in them?"
+        )
 
     def _keep_evidence(self):
         count = max(float(self.state["sum_count"].sum()), 1.0)
@@ -243,7 +268,7 @@ class AbInitio:
                     "it may hold several states, or wrong poses",
                     aloud=True,
                 )
-            for line in unify(state, c.box / c.map_box):
+            for line in () if self.known else unify(state, c.box / c.map_box):
                 self._say(line)
             self.maximisation.start_apart(state)
             self._enter(Phase.FINISH, band=c.start_shell, still=0)
@@ -350,8 +375,9 @@ class AbInitio:
         gain = np.bincount(state["table_class"][:, 0], state["table_log_likelihood"], c.classes)
         band = int(state["band"])
         self._pass("finish", apart=True)
-        for line in lay_halves_together(state, self.map_plane, self.expectation.full, c.box / c.map_box):
-            self._say(line)
+        if not self.known:  # else both halves lie in the frame of the file
+            for line in lay_halves_together(state, self.map_plane, self.expectation.full, c.box / c.map_box):
+                self._say(line)
         still = int(state["still"]) + 1 if int(state["band"]) == band else 0
         state["still"] = np.int32(still)
         if self._next_update(c.final_rounds) and still < _SETTLED:

@@ -53,6 +53,25 @@ class AbInitio3DConfig(zoo_config.Config):
     voxel_size_angstrom: float = setting(10.0, "edge of a pixel", unit="Å", above=0, most=1e4)
     count: int = setting(9000, "particles of the data set", least=1, most=_MOST)
     classes: int = setting(3, "maps to look for; those that turn out the same are merged", least=1, most=50)
+    poses: str = setting(
+        "find",
+        "of the particles: found from nothing, or known from their own file",
+        choices=("find", "known"),
+    )
+    pose_range_deg: float = setting(
+        0.0,
+        "with poses=known: how far a pose may turn from that of the file; 0: not at all",
+        unit="degrees",
+        least=0,
+        most=90,
+    )
+    pose_range_angstrom: float = setting(
+        0.0,
+        "with poses=known: how far a particle may move from where the file has it; 0: not at all",
+        unit="Å",
+        least=0,
+        most=1e4,
+    )
     batch_size: int = setting(500, "images in a step", least=1, most=100_000)
     max_radius: int = setting(
         0,
@@ -92,6 +111,11 @@ class AbInitio3DConfig(zoo_config.Config):
 
     def _problems(self):
         largest = (self.box - 1) // 2
+        for name in ("pose_range_deg", "pose_range_angstrom"):
+            yield (
+                getattr(self, name) > 0 and self.poses != "known",
+                f"{name}={getattr(self, name):g} is about poses of the file; add poses=known",
+            )
         yield (
             self.count < FEWEST_PER_CLASS * self.classes,
             f"{self.count} particles for classes={self.classes}: expected at least {FEWEST_PER_CLASS} for "
@@ -148,8 +172,23 @@ class AbInitio3DConfig(zoo_config.Config):
     @property
     def silent_shell(self) -> int:
         """Shell up to which the FSC of the halves tells nothing: their common start, and what the mask and
-        poses fitted to it carry beyond."""
-        return self.start_shell + _CARRIED_SHELLS
+        poses fitted to it carry beyond; of poses that stay as the file has them, the first alone."""
+        return 1 if self.poses_stay else self.start_shell + _CARRIED_SHELLS
+
+    @property
+    def poses_stay(self) -> bool:
+        """Whether poses are those of the file, to the end."""
+        return self.poses == "known" and not (self.pose_range_deg or self.pose_range_angstrom)
+
+    @property
+    def halves_in_words(self) -> str:
+        """What the FSC of the half maps is between."""
+        start = f"from common maps of {self.box * self.voxel_size_angstrom / self.start_shell:.0f} Å"
+        if self.poses == "find":
+            return f"half sets, refined apart {start}"
+        if self.poses_stay:
+            return f"half sets at the poses of the file, classes told apart {start}"
+        return f"half sets, refined apart {start} and the poses of the file"
 
     @property
     def steps_per_pass(self) -> int:

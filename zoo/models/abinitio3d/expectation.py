@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from zoo.models.abinitio3d.config import Config
+from zoo.models.abinitio3d.observed import Candidates, Observed
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
 from zoo.ops import fourier_volume as fv
 
@@ -19,29 +18,6 @@ _COARSE_BAND, _COARSE_STEPS, _HOPELESS = 10, 2, 30.0
 """Candidates that lose as much log likelihood at the coarse band are not refined at a finer one."""
 SMALL_POOL = 200
 """A class with fewer images than this starts again with all images."""
-
-
-class Observed(NamedTuple):
-    """A batch on the half plane: coefficients, CTFs ``(b, m)``; power in the plane's corners, variance in the
-    image's, table rows ``(b,)``."""
-
-    values: np.ndarray
-    ctf: np.ndarray
-    corner: np.ndarray
-    background: np.ndarray
-    index: np.ndarray
-
-
-class Candidates(NamedTuple):
-    """Poses that images may have: row of the batch, class, frame (2, 3) and shift (2,) of each."""
-
-    image: np.ndarray
-    group: np.ndarray
-    frames: np.ndarray
-    shifts: np.ndarray
-
-    def chosen(self, keep) -> Candidates:
-        return Candidates(*(part[keep] for part in self))
 
 
 class Expectation:
@@ -83,11 +59,14 @@ class Expectation:
                     prepared["banks"][k] = fv.slice_bank(grids[[k]], frames, self.plane, prepared["band"])
             else:
                 prepared["bank"] = fv.slice_bank(grids, frames, self.plane, prepared["band"])
-        if phase in (Phase.SURVEY, Phase.POLISH, Phase.FINISH):
-            halves = state["half_maps"]
-            flat = halves.reshape(-1, *halves.shape[2:])
-            prepared["half_grids"] = np.stack([self.full.transform(volume) for volume in flat])
+        if phase in FULL_PASSES:
+            prepared["half_grids"] = self._half_grids(state)
         return prepared
+
+    def _half_grids(self, state):
+        """Transforms of the maps of half set 1, then of half set 2, class by class."""
+        halves = state["half_maps"]
+        return np.stack([self.full.transform(volume) for volume in halves.reshape(-1, *halves.shape[2:])])
 
     def band_number(self, phase, update):
         """Which of the bands the update of a phase works on."""
@@ -114,7 +93,17 @@ class Expectation:
         known = np.isfinite(ctf).all(axis=1)
         transfer = np.ones(values.shape, np.float32)
         transfer[known] = self.plane.ctf(ctf[known], pixels[known])
-        return Observed(values, transfer, corner, self.plane.background(images), index)
+        return Observed(values, transfer, corner, self.plane.background(images), index, index % 2)
+
+    def look(self, state, batch) -> Observed:
+        """The batch as the present phase sees it: a full pass counts each particle once."""
+        seen = self.observe(batch)
+        if Phase(int(state["phase"])) in FULL_PASSES:
+            # where epochs follow each other without a gap, a batch may hold particles of two
+            first = np.unique(seen.index, return_index=True)[1]
+            new = np.sort(first[state["table_pass"][seen.index[first]] != int(state["pass"])])
+            seen = seen.chosen(new)
+        return seen
 
     def e_step(self, state, batch, prepared) -> dict:
         """Sums by name, and ``rows``: name of a table → values of the batch's particles (with ``index``).
@@ -124,29 +113,26 @@ class Expectation:
         phase = Phase(int(state["phase"]))
         if int(state["waiting"]) or phase == Phase.DONE:
             return {}
-        seen = self.observe(batch)
-        if phase in FULL_PASSES:
-            # where epochs follow each other without a gap, a batch may hold particles of two
-            first = np.unique(seen.index, return_index=True)[1]
-            new = np.sort(first[state["table_pass"][seen.index[first]] != int(state["pass"])])
-            seen = Observed(*(part[new] for part in seen))
+        seen = self.look(state, batch)
         if len(seen.index) == 0:
             return {}
         if phase == Phase.MEASURE:
-            return self._measure(seen)
+            return self._measure(state, seen)
         if phase == Phase.START and int(state["update"]) == 0:
-            return self._random(state, seen)
+            return self._random(state, seen, prepared)
         if phase in (Phase.START, Phase.JOINT):
             return self._together(state, seen, prepared)
         if phase in (Phase.RESEED, Phase.SHARES):
             return self._apart(state, seen, prepared, phase)
+        return self._finished(state, seen, prepared, self._candidates(state, seen, prepared, phase), phase)
+
+    def _candidates(self, state, seen, prepared, phase):
+        """Poses and classes that a full pass refines."""
         if phase == Phase.SURVEY:
-            candidates = self._surveyed(state, seen, np.arange(len(seen.index)), prepared["bank"])
-        elif prepared.get("banks"):
-            candidates = self._surveyed_apart(state, seen, prepared["banks"])
-        else:
-            candidates = self._known(state, seen)
-        return self._finished(state, seen, prepared, candidates, phase)
+            return self._surveyed(state, seen, np.arange(len(seen.index)), prepared["bank"])
+        if prepared.get("banks"):
+            return self._surveyed_apart(state, seen, prepared["banks"])
+        return self._known(state, seen)
 
     def _zeros(self, *names):
         k, s = self.config.classes, self.config.radius + 1
@@ -160,7 +146,7 @@ class Expectation:
         }
         return {name: np.zeros(shapes[name], np.float32) for name in names}
 
-    def _measure(self, seen):
+    def _measure(self, state, seen):
         sums = self._zeros("sum_power", "sum_count")
         power = np.abs(seen.values) ** 2
         sums["sum_power"][0] = self.plane.shell_means(power).sum(0)
@@ -168,18 +154,22 @@ class Expectation:
         sums["sum_corner"] = np.float32(seen.corner.sum())
         return {**sums, "sum_background": np.float32(seen.background.sum())}
 
-    def _random(self, state, seen):
+    def _random(self, state, seen, prepared):
         """Each image in a random pose of a random class."""
         seed, step = self.config.seed, int(state["step"]) - int(state["batch"])
         uniform = [fv.uniforms(seed, _RANDOM, 3 * step + axis, seen.index) for axis in range(3)]
         frames = fv.frames_of_uniforms(np.stack(uniform, axis=1))
-        group = (fv.uniforms(seed, _CLASS, step, seen.index) * self.config.classes).astype(np.int64)
+        group = self._random_classes(step, seen)
         images, nothing = np.arange(len(group)), np.zeros((len(group), 2), np.float32)
         candidates = Candidates(images, group, frames, nothing)
         sums = self._zeros("sum_small")
         weights = np.ones(len(group), np.float32)
         self._insert(sums["sum_small"], candidates, weights, seen, self.config.bands[0] + 1)
         return sums
+
+    def _random_classes(self, step, seen):
+        uniform = fv.uniforms(self.config.seed, _CLASS, step, seen.index)
+        return (uniform * self.config.classes).astype(np.int64)
 
     def _together(self, state, seen, prepared):
         """Class and pose of each image drawn from their joint posterior."""
@@ -294,7 +284,7 @@ class Expectation:
         by_class = np.full((len(seen.index), k), np.inf)
         if band > _COARSE_BAND:
             candidates = self._promising(candidates, seen, grids, noise, by_class)
-        which = seen.index[candidates.image] % 2 * k + candidates.group
+        which = seen.half[candidates.image] * k + candidates.group
         refined = self._refined(grids, which, candidates, seen, noise, band, self.config.refine_steps)
         candidates = candidates._replace(frames=refined.frames, shifts=refined.shifts)
         order = np.lexsort((refined.loss, candidates.image))
@@ -318,7 +308,7 @@ class Expectation:
         weights /= np.repeat(np.add.reduceat(weights, first), counts)
         self._insert(sums["sum_full"], candidates, weights.astype(np.float32), seen, self.inserted(band))
         best = candidates.chosen(first)
-        which = seen.index % 2 * k + best.group
+        which = seen.half * k + best.group
         residual = self._refined(grids, which, best, seen, noise, self.config.radius, 0).residual
         power = self._power(seen.values)
         np.add.at(sums["sum_residual"], best.group, residual)
@@ -345,7 +335,7 @@ class Expectation:
 
         Fills ``lost (b, K)``: what the best candidate of a class loses at that band.
         """
-        which = seen.index[candidates.image] % 2 * self.config.classes + candidates.group
+        which = seen.half[candidates.image] * self.config.classes + candidates.group
         refined = self._refined(grids, which, candidates, seen, noise, _COARSE_BAND, _COARSE_STEPS)
         least = np.full(len(lost), np.inf)
         np.minimum.at(least, candidates.image, refined.loss)
@@ -374,7 +364,7 @@ class Expectation:
 
     def _insert(self, sums, candidates, weights, seen, band):
         """Into the grid of each candidate's half and class; ``sums (2, K, ...)``."""
-        group = seen.index[candidates.image] % 2 * self.config.classes + candidates.group
+        group = seen.half[candidates.image] * self.config.classes + candidates.group
         points = self.plane.points[: self.plane.up_to(min(band, self.config.radius))]
         fv.insert(
             sums.reshape(-1, *sums.shape[2:]),

@@ -56,6 +56,13 @@ class Maximisation:
 
     # ---- mini-batches
 
+    def consensus(self, state, band: int) -> None:
+        """One map of each half set, of all its images, as the half maps of class 1."""
+        solved = fv.solve_halves(self.e.small, state["sum_small"][:, 0], band, self.small_mask, _SMALL_FSC)
+        halves = state["half_maps"].copy()
+        halves[:, 0] = self.enlarged(solved.halves)
+        state["half_maps"] = halves
+
     def small_maps(self, state, band: int, usual: float, groups, first: bool) -> None:
         """Maps of ``groups`` from the faded sums of past updates and the new ones.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +13,10 @@ from zoo.errors import ZooError
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import FEWEST_PER_CLASS, AbInitio3DConfig, Config
 from zoo.models.abinitio3d.results import Result
-from zoo.models.abinitio3d.state import initial_state, state_shapes
+from zoo.models.abinitio3d.state import give_poses, initial_state, state_shapes
 from zoo.models.base import EpochModel
 from zoo.models.endpoint import Endpoint
+from zoo.models.given_poses import given_poses
 from zoo.models.outcome import Results, pose_columns
 from zoo.models.preview import Curve, Maps
 
@@ -53,8 +55,19 @@ class AbInitio3D(EpochModel):
         self.built = True
 
     @classmethod
+    def from_data(cls, info: Any = None, preset: str | None = None, **overrides: Any):
+        """As of any model; with ``poses=known`` it has the poses and half sets of the file."""
+        model = super().from_data(info, preset, **overrides)
+        if model.settings.poses == "known" and info is not None:
+            first = next(iter(info.values())) if isinstance(info, Mapping) else info
+            give_poses(model.state, model.settings, given_poses(first, "poses=known"))
+        return model
+
+    @classmethod
     def check_data(cls, info, values):
-        """At least 20 particles for each class."""
+        """At least 20 particles for each class, and poses of all where they are to be known."""
+        if info is not None and values.get("poses") == "known":
+            given_poses(info, "poses=known")
         if info is not None and info.count < FEWEST_PER_CLASS * values["classes"]:
             raise ZooError(
                 f"{info.path}: {info.count} particles for classes={values['classes']}: expected at least "
@@ -126,7 +139,7 @@ class AbInitio3D(EpochModel):
         """Maps of the states that were found, with class and pose of each particle; none of noise alone."""
         found = self.found()
         if not found.found:
-            return Results(lines=["no map: no particle was found in the images"])
+            return Results(lines=["no map: no particle was found in the images", *self._chance()])
         names = [f"class_{k + 1}" for k in range(len(found.maps))]
         rows = {
             "euler_deg": found.euler_deg,
@@ -141,8 +154,7 @@ class AbInitio3D(EpochModel):
             f"class {k + 1}: {count} particles, {share:.0%} of their signal explained"
             for k, (count, share) in enumerate(zip(counts, found.share, strict=True))
         )
-        edge = self.settings.box * self.settings.voxel_size_angstrom
-        start, silent = (edge / shell for shell in (self.settings.start_shell, self.settings.silent_shell))
+        silent = self.settings.box * self.settings.voxel_size_angstrom / self.settings.silent_shell
         resolutions = ", ".join(
             f"{name} {f'{value:.1f} Å' if np.isfinite(value) else f'no better than {silent:.0f} Å'}"
             for name, value in zip(names, found.resolution_angstrom, strict=True)
@@ -154,13 +166,18 @@ class AbInitio3D(EpochModel):
             columns=columns,
             classes=found.class_number,
             voxel_size_angstrom=found.voxel_size_angstrom,
-            mirrored=True,
-            fsc_kind=f"independent half sets, refined apart from a start of {start:.0f} Å",
+            mirrored=self.settings.poses == "find",
+            fsc_kind=self.settings.halves_in_words,
             lines=[
                 f"{len(names)} states were found; {shares}",
-                f"FSC 0.143 of the half sets, refined apart from common maps of {start:.0f} Å: {resolutions}",
+                f"FSC 0.143 of {self.settings.halves_in_words}: {resolutions}",
+                *self._chance(),
             ],
         )
+
+    def _chance(self) -> list[str]:
+        """How good known poses were."""
+        return [self.run.chance_line()] if self.settings.poses == "known" else []
 
     def call(self, inputs):
         """The maps of all classes ``(K, n, n, n)``: nothing is computed from ``inputs``."""

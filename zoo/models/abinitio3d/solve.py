@@ -11,7 +11,8 @@ from zoo.errors import ZooError
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.results import Result
-from zoo.models.abinitio3d.state import initial_state
+from zoo.models.abinitio3d.state import give_poses, initial_state
+from zoo.models.given_poses import GivenPoses
 from zoo.ops.fourier_volume import generator
 
 _ORDER = 9  # stream of random numbers
@@ -24,11 +25,13 @@ def reconstruct(
     config: Config | None = None,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
+    poses: GivenPoses | None = None,
 ) -> Result:
     """Maps, classes and poses from images ``(N, y, x)`` with CTFs ``(N, 9)`` (order of zoo.ops.ctf.COLUMNS).
 
     Pixels in Å: one number, or ``(N,)``. Box, pixel size and count of the configuration are taken from the
-    images. ``say`` is told each line of the run's log. Raises ZooError for arrays that do not fit.
+    images. ``say`` is told each line of the run's log. ``poses``: those of the images, if the configuration
+    has ``poses="known"``. Raises ZooError for arrays that do not fit.
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.shape[1] != images.shape[2]:
@@ -55,6 +58,8 @@ def reconstruct(
         seed=seed,
     )
     run = AbInitio(config, initial_state(config))
+    if config.poses == "known" and poses is not None:
+        give_poses(run.state, config, poses)
     lines: list[str] = []
     prepared = None
     for step, rows in enumerate(epochs(config)):

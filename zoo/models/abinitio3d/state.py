@@ -7,6 +7,8 @@ import enum
 import numpy as np
 
 from zoo.models.abinitio3d.config import Config
+from zoo.models.given_poses import GivenPoses
+from zoo.ops import fourier_volume as fv
 from zoo.ops.fourier_volume import PAD
 
 
@@ -86,6 +88,13 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "sum_background": (),
         "sum_cross": (k, k),
     }
+    if config.poses == "known":
+        whole["table_half"] = (count,)  # 0 or 1
+        real |= {
+            "table_given_frame": (count, 2, 3),
+            "table_given_shift": (count, 2),
+            "sum_chance": (3,),  # number, sum, squares: how much better poses are than those of others
+        }
     shapes = {name: (shape, "int32") for name, shape in whole.items()}
     shapes.update({name: (shape, "float32") for name, shape in real.items()})
     return shapes
@@ -99,3 +108,16 @@ def initial_state(config: Config) -> dict[str, np.ndarray]:
     state["pass"] = np.ones_like(state["pass"])
     state["table_frame"][:] = np.eye(3)[:2]
     return state
+
+
+def half_of(state, count: int) -> np.ndarray:
+    """Half set, 0 or 1, of all ``count`` particles: that of their file, or every second one."""
+    return state["table_half"] if "table_half" in state else np.arange(count) % 2
+
+
+def give_poses(state, config: Config, poses: GivenPoses) -> None:
+    """Fill the tables with known poses, before the first step; without half sets every second one is in 2."""
+    state["table_given_frame"] = fv.frames_of_euler(poses.euler_deg)
+    state["table_given_shift"] = (-poses.origin_angstrom / config.voxel_size_angstrom).astype(np.float32)
+    half = np.asarray(poses.half_set, np.int32)
+    state["table_half"] = half - 1 if half.any() else (np.arange(config.count) % 2).astype(np.int32)

@@ -15,6 +15,7 @@ from zoo.models.faml.found import results_of
 from zoo.models.faml.half_sets import HalfSets, are_enough, half_sets_of
 from zoo.models.faml.posing import Posing
 from zoo.models.faml.update import AverageUpdate
+from zoo.models.given_poses import ANGLES, ORIGINS, require_poses
 from zoo.models.preview import Curve, Maps
 from zoo.ops import fourier
 from zoo.ops.matching import expectation, maximisation, view_coverage, voronoi
@@ -23,7 +24,7 @@ from zoo.ops.matching.match_settings import MatchSettings
 from zoo.ops.rotations import euler_to_matrix
 
 _WORTH_COMPILING = 500  # records
-_POSE = ("rot_deg", "tilt_deg", "psi_deg", "shift_x_angstrom", "shift_y_angstrom", "shift_z_angstrom")
+_POSE = (*ANGLES, *ORIGINS, "shift_z_angstrom")
 
 
 class AveragingModel(Posing, EpochModel, StartsFromMaps):
@@ -120,13 +121,7 @@ class AveragingModel(Posing, EpochModel, StartsFromMaps):
         if info is not None and values.get("start") == "poses":
             columns = info.load_table()
             poses = np.stack([columns[name] for name in _POSE], axis=1)
-            unknown = np.flatnonzero(~np.isfinite(poses).all(axis=1))
-            if unknown.size:
-                row = int(columns["source_row"][unknown[0]]) + 1
-                raise ZooError(
-                    f"{info.path}: row {row} of its source has no pose (rlnAngleRot, Tilt, Psi and origins), "
-                    f"nor have {unknown.size - 1} others; start=poses needs all, leave it out"
-                )
+            require_poses(info, poses, "start=poses")
         if info is not None and values["regularise"] != "none":
             _check_half_sets(info, values)
 

@@ -13,8 +13,8 @@ from zoo.models.abinitio3d.model import AbInitio3D
 from zoo.models.base import ZooModel
 from zoo.models.capabilities import EncodesByLikelihood
 from zoo.models.outcome import Results, pose_columns
-from zoo.models.vaegan3d.config import VAEGAN3DConfig
-from zoo.models.vaegan3d.likelihood import StateLikelihood
+from zoo.models.vaegan3d.config import OF_POSES, VAEGAN3DConfig
+from zoo.models.vaegan3d.likelihood import KnownRange, StateLikelihood
 from zoo.models.vaegan3d.start import Start
 from zoo.models.vaegan3d.state_latents import place_states
 from zoo.ops import fourier_volume as fv
@@ -46,6 +46,12 @@ class BegunByReconstruction(EncodesByLikelihood):
         return self.start is not None and self.start.found_nothing
 
     @property
+    def likelihood_features(self) -> tuple[str, ...]:
+        """What the likelihood reads of a particle: its pose too, where poses are known."""
+        more = ("euler_deg", "shift_angstrom", "source_row") if self.settings.poses == "known" else ()
+        return (*EncodesByLikelihood.likelihood_features, *more)
+
+    @property
     def has_likelihood(self) -> bool:
         """Whether a start gave maps to compare images with."""
         return self.start is not None and self.start.is_taken
@@ -53,6 +59,10 @@ class BegunByReconstruction(EncodesByLikelihood):
     def _take_start(self, other: ZooModel) -> list[str]:
         if self.start is None or not isinstance(other, AbInitio3D):
             raise ValueError("it is no abinitio3d, which start=abinitio3d begins from")
+        for name in OF_POSES:
+            theirs, ours = getattr(other.settings, name), getattr(self.settings, name)
+            if theirs != ours:
+                raise ValueError(f"it had {name}={theirs}, not {ours}; give --set {name}={theirs} as it had")
         maps, share = self.start.take(other)
         if self.start.found_nothing:
             return ["no particle was found in the images, so there is nothing to learn: abinitio3d"]
@@ -61,7 +71,8 @@ class BegunByReconstruction(EncodesByLikelihood):
         return [f"{len(maps)} states, and poses of {s.count} particles,"]
 
     def encode_by_likelihood(self, batch) -> dict[str, np.ndarray]:
-        """Latents and poses of images by likelihood under the states' maps: all poses are searched.
+        """Latents and poses of images by likelihood under the states' maps: all poses are searched, or with
+        ``poses=known`` those of the records taken.
 
         ``z_mean``: the states' places weighted by their posterior, ``z_logvar``: log of the spread about it;
         the rest is `StateLikelihood.place`'s.
@@ -72,7 +83,10 @@ class BegunByReconstruction(EncodesByLikelihood):
         likelihood = getattr(self, "_likelihood", None)
         if likelihood is None:
             noise = ops.convert_to_numpy(self.start.noise)
-            likelihood = StateLikelihood(maps, noise, self.box, self.voxel_size_angstrom, self.seed)
+            s, known = self.settings, None
+            if s.poses == "known":
+                known = KnownRange(s.pose_range_deg, s.pose_range_angstrom)
+            likelihood = StateLikelihood(maps, noise, self.box, self.voxel_size_angstrom, self.seed, known)
             object.__setattr__(self, "_likelihood", likelihood)
         found = likelihood.place(batch)
         return {**_latents_of(found["posterior"], places), **found}
@@ -102,14 +116,15 @@ class BegunByReconstruction(EncodesByLikelihood):
             "class": classes,
             "posterior": posterior,
         }
-        columns = pose_columns(rows, np.arange(len(classes)) % 2 + 1)
+        columns = pose_columns(rows, self.start.half_set())
         columns["rlnLogLikeliContribution"] = table["gain"].astype(np.float64)
         columns |= {f"zooLatent{i}": values.astype(np.float64) for i, values in enumerate(z.T)}
         names = [f"state_{k + 1}" for k in range(len(maps))]
         curves, halves = (ops.convert_to_numpy(x) for x in (self.start.fsc, self.start.half_maps))
-        told = self.box * self.voxel_size_angstrom / np.array(ops.convert_to_numpy(self.start.told))
+        silent = self.box * self.voxel_size_angstrom / float(ops.convert_to_numpy(self.start.told)[1])
+        halves_in_words = self._halves_in_words()
         resolutions = ", ".join(
-            f"{name} {f'{value:.1f} Å' if value else f'no better than {told[1]:.0f} Å'}"
+            f"{name} {f'{value:.1f} Å' if value else f'no better than {silent:.0f} Å'}"
             for name, value in zip(names, ops.convert_to_numpy(self.start.resolution), strict=False)
         )
         found = ", ".join(f"state {k + 1} of {count} particles" for k, count in enumerate(counts))
@@ -119,14 +134,20 @@ class BegunByReconstruction(EncodesByLikelihood):
             fsc={name: curves[k] for k, name in enumerate(names)},
             columns=columns,
             classes=classes,
-            mirrored=True,
-            fsc_kind=f"independent half sets, refined apart from a start of {told[0]:.0f} Å",
+            mirrored=self.settings.poses == "find",
+            fsc_kind=halves_in_words,
             lines=[
                 f"{len(maps)} states were found: {found}",
                 *_encoder_lines(amortised, classes, label, table["learned"] == 0),
-                f"FSC 0.143 of half sets, refined apart from common maps of {told[0]:.0f} Å: {resolutions}",
+                f"FSC 0.143 of {halves_in_words}: {resolutions}",
             ],
         )
+
+    def _halves_in_words(self) -> str:
+        """What the FSC of the start's half maps is between."""
+        values = {name: getattr(self.settings, name) for name in OF_POSES}
+        start = AbInitio3DConfig(box=self.box, voxel_size_angstrom=self.voxel_size_angstrom, **values)
+        return start.halves_in_words
 
     def _states(self):
         """Maps ``(j, m, m, m)``, places ``(j, d)`` and shares ``(j,)`` of the states that were found."""

@@ -15,9 +15,10 @@ class VAEGAN3DConfig(Config):
     """Every hyperparameter of `vaegan3d`; the defaults are the thesis' (§11), its options beyond it are off.
 
     Beyond the thesis: ``start`` (states, poses and maps of a run of `abinitio3d`, see `start.py` and
-    `taught.py`; ``classes``, ``start_effort``, ``held_back``, ``state_*`` and ``count``, the data's, belong
-    to it), ``generator="states"`` (`state_maps.py`), ``encoder="strided"``, ``pose_search`` and ``search_*``
-    (see `pose_search.py`), ``frequency_*`` (the schedule that the thesis proposes in its discussion),
+    `taught.py`; ``classes``, ``poses``, ``pose_*``, ``start_effort``, ``held_back``, ``state_*`` and
+    ``count``, the data's, belong to it), ``generator="states"`` (`state_maps.py`), ``encoder="strided"``,
+    ``pose_search`` and ``search_*`` (see `pose_search.py`), ``frequency_*`` (the schedule that the thesis
+    proposes in its discussion),
     ``latent_start`` and ``latent_full`` (z fades in),
     ``latent_regression_weight`` (‖E(G(z)) − z‖²), ``camera_spread_weight`` (views of the trained camera
     repel each other), ``shift_pixels`` (generated images are shifted too), ``fit_radius_power`` (the misfit
@@ -57,6 +58,23 @@ class VAEGAN3DConfig(Config):
         "full", "of the start; less is for trying things out", choices=("full", "quick", "least")
     )
     classes: int = setting(3, "states that the start looks for; it may find fewer", least=1, most=50)
+    poses: str = setting(
+        "find", "with a start: found from nothing, or known from the file", choices=("find", "known")
+    )
+    pose_range_deg: float = setting(
+        0.0,
+        "with poses=known: how far a pose may turn from that of the file; 0: not at all",
+        unit="degrees",
+        least=0,
+        most=90,
+    )
+    pose_range_angstrom: float = setting(
+        0.0,
+        "with poses=known: how far a particle may move from where the file has it; 0: not at all",
+        unit="Å",
+        least=0,
+        most=1e4,
+    )
     held_back: float = setting(
         0.1, "share of the particles that the encoder never learns from", least=0, most=0.9
     )
@@ -195,6 +213,11 @@ class VAEGAN3DConfig(Config):
                 f"generator={self.generator}, start={self.start}: the states' maps come from a start and a "
                 "start brings them along; give start=abinitio3d and generator=states, or neither"
             )
+        if self.start == "none" and self.poses == "known":
+            raise ZooError("poses=known: a start takes them; give start=abinitio3d (preset default) too")
+        for name in ("pose_range_deg", "pose_range_angstrom"):
+            if getattr(self, name) and self.poses != "known":
+                raise ZooError(f"{name}={getattr(self, name):g} is about poses of the file; add poses=known")
         if self.start != "none" and self.pose_search:
             raise ZooError(f"start={self.start}: brings the poses along; give pose_search=false too")
         if self.start != "none" and self.box < _LEAST_BOX:
@@ -218,10 +241,12 @@ class VAEGAN3DConfig(Config):
             small = AbInitio3DConfig.smallest
             # A pass over many particles in tiny batches would be no small effort.
             values = {**small, "batch_size": max(small["batch_size"], self.count // _LEAST_BATCHES)}
+        values |= {name: getattr(self, name) for name in OF_POSES}
         preset = "tiny" if self.start_effort == "quick" else "default"
         return FirstPhase(self.start, preset, values)
 
 
+OF_POSES = ("poses", "pose_range_deg", "pose_range_angstrom")
 _LEAST_BOX = 16  # of abinitio3d
 _LEAST_BATCHES = 20  # of a pass of the smallest start
 _POSE_SEARCH = {

@@ -10,13 +10,16 @@ from zoo.ops.fourier_volume.half_grid import HalfGrid
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.insertion import insert
 from zoo.ops.fourier_volume.overlay import small_turn
+from zoo.ops.fourier_volume.pose_range import poses_near, poses_within
 from zoo.ops.fourier_volume.randoms import generator, uniforms
 from zoo.ops.fourier_volume.refinement import Refined, refine_poses
 from zoo.ops.fourier_volume.search import Bank, Found, decode, search, slice_bank
 from zoo.ops.fourier_volume.slices import central_slices
 from zoo.ops.fourier_volume.views import (
     euler_of_frames,
+    frames_of_euler,
     frames_of_uniforms,
+    matrices_of_frames,
     random_rotations,
     shift_grid,
     view_frames,
@@ -44,11 +47,15 @@ __all__ = [
     "central_slices",
     "decode",
     "euler_of_frames",
+    "frames_of_euler",
     "frames_of_uniforms",
     "generator",
     "insert",
     "last_shell",
     "low_passed",
+    "matrices_of_frames",
+    "poses_near",
+    "poses_within",
     "random_rotations",
     "refine_poses",
     "resized",

@@ -5,7 +5,7 @@ import numpy as np
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.refinement import refine_poses
 from zoo.ops.fourier_volume.slices import central_slices
-from zoo.ops.fourier_volume.views import view_frames
+from zoo.ops.fourier_volume.views import matrices_of_frames, view_frames
 
 _VIEWS, _STEPS = 60, 6
 
@@ -39,13 +39,8 @@ def small_turn(
         plane.box / 8,
     )
     # a slice of fixed at A lies in moving at A R, moved by A t
-    before, after = _whole(frames), _whole(found.frames)
+    before, after = matrices_of_frames(frames), matrices_of_frames(found.frames)
     left, _, right = np.linalg.svd(np.einsum("nij,nik->jk", before, after))
     rotation = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
     shift = np.linalg.lstsq(frames.reshape(-1, 3).astype(np.float64), found.shifts.ravel(), rcond=None)[0]
     return rotation, shift
-
-
-def _whole(frames):
-    frames = frames.astype(np.float64)
-    return np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)

@@ -38,13 +38,24 @@ def frames_of_uniforms(uniform: np.ndarray) -> np.ndarray:
     return Rotation.from_quat(quaternions).as_matrix()[:, :2].astype(np.float32)
 
 
+def matrices_of_frames(frames: np.ndarray) -> np.ndarray:
+    """RELION's matrices A ``(n, 3, 3)`` float64 of frames ``(n, 2, 3)``, their first two rows."""
+    frames = np.asarray(frames, np.float64)
+    return np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)
+
+
 def euler_of_frames(frames: np.ndarray) -> np.ndarray:
     """RELION's angles rot, tilt, psi in degrees ``(n, 3)`` of frames ``(n, 2, 3)``."""
-    frames = np.asarray(frames, np.float64)
-    matrices = np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)
+    matrices = matrices_of_frames(frames)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # at tilt 0 and 180 one angle is free: scipy takes 0
         return Rotation.from_matrix(matrices).inv().as_euler("ZYZ", degrees=True)
+
+
+def frames_of_euler(euler_deg: np.ndarray) -> np.ndarray:
+    """Frames ``(n, 2, 3)`` float32 of RELION's angles ``(n, 3)``: undoes `euler_of_frames`."""
+    angles = np.asarray(euler_deg, np.float64)
+    return Rotation.from_euler("ZYZ", angles, degrees=True).inv().as_matrix()[:, :2].astype(np.float32)
 
 
 def shift_grid(step_px: float, radius_px: float) -> np.ndarray:
