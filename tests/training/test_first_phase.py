@@ -76,6 +76,34 @@ def test_a_finished_run_may_be_named_and_nothing_is_made_first(whole, records, t
         np.testing.assert_array_equal(value, other, err_msg=name)
 
 
+def test_known_poses_are_those_of_the_file_to_the_end(records, tmp_path):
+    """Poses and half sets of the source come out as they went in, by the run and by its likelihood."""
+    from zoo.analysis.latent import likelihood_rows
+    from zoo.data.info import DatasetInfo
+    from zoo.data.particles import read_particles
+    from zoo.ops.fourier_volume import frames_of_euler
+    from zoo.serving.open_model import open_model
+
+    overrides = {**SMALL, "poses": "known"}
+    run, code = train(settings(records, tmp_path / "known", overrides=overrides))
+    assert code == 0
+    first = RunFolder.open(run.path / FIRST_PHASE)
+    assert first.config["hyperparameters"]["poses"] == "known"
+    source = read_particles(records.parent / "particles" / "particles.star")
+    found = read_particles(run.path / "results" / "particles.star")
+    np.testing.assert_array_equal(found.uid, source.uid)
+    frames = frames_of_euler(source.euler_deg())
+    np.testing.assert_allclose(frames_of_euler(found.euler_deg()), frames, atol=1e-4)
+    np.testing.assert_allclose(found.shift_angstrom(), source.shift_angstrom(), atol=1e-2)
+    np.testing.assert_array_equal(found.random_subset, source.random_subset)
+    assert (np.arange(len(source)) % 2 + 1 != source.random_subset).any(), "or nothing is shown"
+    info = DatasetInfo.load(records)
+    rows = likelihood_rows(open_model(run.path), info)
+    packed = info.load_table()
+    angles = np.stack([packed[name] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
+    np.testing.assert_allclose(frames_of_euler(rows["euler_deg"]), frames_of_euler(angles), atol=1e-4)
+
+
 @pytest.mark.parametrize("place", ["whole", "other data"])
 def test_starts_that_do_not_fit_are_one_line(whole, records, tmp_path, place):
     from zoo.simulate.embedded import embedded_dataset

@@ -11,6 +11,7 @@ from zoo.metrics.clustering import clustering_scores
 from zoo.metrics.fsc import fsc, resolution_at
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.solve import reconstruct
+from zoo.models.given_poses import GivenPoses
 from zoo.simulate.embedded import embedded_dataset
 
 
@@ -45,6 +46,25 @@ def test_three_states_are_found_from_nothing(embedded, classes):
         ]
     # one hand for all maps: every one of them is right in the same one
     assert max(min(pixels.values(), key=sum)) <= 2.25, pixels
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_three_states_are_found_at_known_poses(embedded):
+    """Better than from nothing, and in the frame and hand of the file: nothing is laid over anything."""
+    table, images, truth = embedded
+    poses = GivenPoses(table.euler_deg(), table.shift_angstrom(), table.random_subset)
+    pixels = table.pixel_size_angstrom
+    found = reconstruct(images, table.ctf(), pixels, Config(poses="known"), seed=1, poses=poses)
+    label = np.asarray(table.label, int)
+    assert clustering_scores(label, found.class_number)["nmi"] >= 0.99
+    np.testing.assert_array_equal(found.half_set, table.random_subset)
+    states = [np.bincount(label[found.class_number == k]).argmax() for k in range(3)]
+    assert sorted(states) == [0, 1, 2]
+    finest = [
+        resolution_at(fsc(volume, truth[k])).pixels for volume, k in zip(found.maps, states, strict=True)
+    ]
+    assert max(finest) <= 2.25, finest
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from zoo.errors import ZooError
 from zoo.models.abinitio3d.model import AbInitio3D
 from zoo.models.abinitio3d.state import Phase
 from zoo.models.vaegan3d.config import VAEGAN3DConfig
-from zoo.models.vaegan3d.likelihood import StateLikelihood
+from zoo.models.vaegan3d.likelihood import KnownRange, StateLikelihood
 from zoo.models.vaegan3d.model import VAEGAN3D
 from zoo.models.vaegan3d.state_latents import place_states
 from zoo.models.vaegan3d.state_maps import StateMaps
@@ -145,6 +145,38 @@ def test_likelihood_finds_state_and_pose(maps):
     assert (found["score"] > 0).all()
 
 
+def test_likelihood_at_known_poses_takes_those_of_the_particles(maps):
+    """The state is told apart at the pose that the record has; within a range it is found near to it."""
+    rng = np.random.default_rng(2)
+    state = np.arange(COUNT) % 3
+    frames, origin_px = fv.random_rotations(COUNT, rng)[:, :2], rng.uniform(-0.5, 0.5, (COUNT, 2))
+    euler, ctf = fv.euler_of_frames(frames), np.full((COUNT, 9), np.nan)
+    images = np.concatenate(
+        [Projector(maps[k], PIXEL)(euler[i : i + 1], origin_px[i : i + 1]) for i, k in enumerate(state)]
+    )
+    images += rng.normal(size=images.shape) * 0.3 * images.std()
+    batch = {
+        "image": images[..., None].astype("f4"),
+        "ctf": ctf,
+        "pixel_size_angstrom": np.full(COUNT, PIXEL),
+    }
+    batch |= {"euler_deg": euler, "shift_angstrom": origin_px * PIXEL, "source_row": np.arange(COUNT)}
+    noise = np.full(8, np.square(0.3 * images.std()))
+    stay = StateLikelihood(maps, noise, BOX, PIXEL, known=KnownRange(0, 0))
+    found = stay.place(batch)
+    assert (found["class"] == state).mean() >= 0.95
+    np.testing.assert_allclose(fv.frames_of_euler(found["euler_deg"]), frames, atol=1e-5)
+    np.testing.assert_allclose(found["origin_angstrom"], origin_px * PIXEL, atol=1e-3)
+    moved = StateLikelihood(maps, noise, BOX, PIXEL, known=KnownRange(2, 1)).place(batch)
+    turned_by = Rotation.from_euler("ZYZ", euler, degrees=True).inv() * Rotation.from_euler(
+        "ZYZ", moved["euler_deg"], degrees=True
+    )
+    assert 0 < np.degrees(turned_by.magnitude()).max() < 2.1
+    assert np.linalg.norm(moved["origin_angstrom"] - origin_px * PIXEL, axis=1).max() < 1.1
+    with pytest.raises(ZooError, match="row 8 of the particles has no pose"):
+        stay.place({**batch, "euler_deg": np.where(np.arange(COUNT)[:, None] == 7, np.nan, euler)})
+
+
 def finished_start(count=COUNT, classes=2, found=1, **values):
     """An abinitio3d that says it is finished, with drawn maps, classes and poses."""
     rng = np.random.default_rng(0)
@@ -205,6 +237,24 @@ def test_a_start_that_does_not_fit_is_one_line(other, values, words):
         begins(**{"classes": 2, **values}).start_from(finished_start(**other))
 
 
+def test_half_sets_of_the_file_are_kept_and_poses_are_as_the_start_had_them():
+    known = finished_start(poses="known", pose_range_deg=3.0)
+    half = np.random.default_rng(4).integers(0, 2, COUNT)
+    known.state["table_half"] = half.astype("i4")
+    model = begins(classes=2, poses="known", pose_range_deg=3.0)
+    model.start_from(known)
+    np.testing.assert_array_equal(model.start.half_set(), half + 1)
+    assert "euler_deg" in model.likelihood_features
+    with pytest.raises(ValueError, match="it had poses=known, not find; give --set poses=known"):
+        begins(classes=2).start_from(known)
+    with pytest.raises(ValueError, match="it had pose_range_deg=3.0, not 0.0"):
+        begins(classes=2, poses="known").start_from(known)
+    found = begins(classes=2)
+    found.start_from(finished_start())
+    np.testing.assert_array_equal(found.start.half_set(), np.arange(COUNT) % 2 + 1)
+    assert "euler_deg" not in found.likelihood_features
+
+
 def test_other_models_and_unfinished_runs_are_no_start():
     unfinished = finished_start()
     unfinished.state["phase"] = np.int32(Phase.SURVEY)
@@ -233,6 +283,11 @@ def test_where_nothing_was_found_there_is_nothing_to_do():
         ({"start": "abinitio3d"}, "give start=abinitio3d and generator=states, or neither"),
         ({"start": "abinitio3d", "generator": "states", "pose_search": True}, "give pose_search=false too"),
         ({"start": "abinitio3d", "generator": "states", "box": 8}, "needs a box of 16 or more, not 8"),
+        ({"poses": "known"}, "poses=known: a start takes them; give start=abinitio3d"),
+        (
+            {"start": "abinitio3d", "generator": "states", "pose_range_deg": 2.0},
+            "pose_range_deg=2 is about poses of the file; add poses=known",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(values, words):

@@ -10,7 +10,7 @@ from zoo.errors import ZooError
 from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
 from zoo.models.abinitio3d.config import SPLIT_UPDATES, Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
-from zoo.models.abinitio3d.known_poses import KnownPoses, chance_level
+from zoo.models.abinitio3d.known_poses import KnownPoses, chance_in_words, is_at_chance
 from zoo.models.abinitio3d.maximisation import Maximisation
 from zoo.models.abinitio3d.results import Result, result_of
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
@@ -31,7 +31,6 @@ _SURVEY_BAND = 6
 _FEW_MEMBERS = 0.02  # of all particles: a class with fewer is not judged by its map
 _SETTLED = 2  # full passes without more shells, and the halves have settled
 _LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
-_LEAST_CHANCE = 4.0  # standard errors by which known poses are better than those of other particles
 
 
 class AbInitio:
@@ -200,8 +199,8 @@ class AbInitio:
             return
         self._say(f"start: evidence {float(state['evidence']):.1f} per image")
         if self.known:
-            at_chance = chance_level(state["sum_chance"]) < _LEAST_CHANCE
-            self._say(self.chance_line(), aloud=at_chance)
+            at_chance = is_at_chance(state["sum_chance"])
+            self._say(chance_in_words(state["sum_chance"]), aloud=at_chance)
             if at_chance:
                 self._enter(Phase.DONE, found=0)
                 return
@@ -209,17 +208,6 @@ class AbInitio:
             self._nothing(self.maximisation.excess(state, self.config.bands[-1]))
             return
         self._enter_survey(_SURVEY_BAND)
-
-    def chance_line(self) -> str:
-        """How good known poses are, in words."""
-        chance = chance_level(self.state["sum_chance"])
-        words = f"{chance:.1f} standard errors better than those of other particles"
-        if chance >= _LEAST_CHANCE:
-            return f"the poses of the file explain the images {words}"
-        return (
-            f"the poses of the file are at chance, so there are no maps: they explain the images {words}, "
-            f"{_LEAST_CHANCE:g} expected; are they of these images, and is there a particle in them?"
-        )
 
     def _keep_evidence(self):
         count = max(float(self.state["sum_count"].sum()), 1.0)

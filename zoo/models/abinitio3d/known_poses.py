@@ -11,6 +11,8 @@ from zoo.models.abinitio3d.state import FULL_PASSES, Phase
 from zoo.ops import fourier_volume as fv
 
 _NEAR = 5  # stream of random numbers
+_LEAST_CHANCE = 4.0  # standard errors by which known poses are better than those of other particles
+_ENOUGH = 100  # images, to tell whether their poses are at chance
 
 
 class KnownPoses(Expectation):
@@ -170,11 +172,32 @@ class KnownPoses(Expectation):
         return found
 
 
-def chance_level(sums: np.ndarray) -> float:
-    """Standard errors by which poses are better than others', from their number, sum and sum of squares."""
+def chance_level(sums: np.ndarray) -> float | None:
+    """Standard errors by which poses are better than others', from their number, sum and sum of squares; None
+    for too few to tell."""
     count, total, squares = (float(value) for value in sums)
-    if count < 2:
-        return 0.0
+    if count < _ENOUGH:
+        return None
     mean = total / count
     variance = max(squares / count - mean**2, 0.0) * count / (count - 1)
     return mean / np.sqrt(variance / count) if variance > 0 else 0.0
+
+
+def is_at_chance(sums: np.ndarray) -> bool:
+    """Whether poses are no better than those of other particles; False for too few to tell."""
+    chance = chance_level(sums)
+    return chance is not None and chance < _LEAST_CHANCE
+
+
+def chance_in_words(sums: np.ndarray) -> str:
+    """How good known poses are, as one line."""
+    chance = chance_level(sums)
+    if chance is None:
+        return "too few particles to tell whether the poses of the file are at chance"
+    words = f"{chance:.1f} standard errors better than those of other particles"
+    if not is_at_chance(sums):
+        return f"the poses of the file explain the images {words}"
+    return (
+        f"the poses of the file are at chance, so there are no maps: they explain the images {words}, "
+        f"{_LEAST_CHANCE:g} expected; are they of these images, and is there a particle in them?"
+    )

@@ -12,6 +12,7 @@ from keras import ops
 from zoo.errors import ZooError
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import FEWEST_PER_CLASS, AbInitio3DConfig, Config
+from zoo.models.abinitio3d.known_poses import chance_in_words
 from zoo.models.abinitio3d.results import Result
 from zoo.models.abinitio3d.state import give_poses, initial_state, state_shapes
 from zoo.models.base import EpochModel
@@ -177,7 +178,7 @@ class AbInitio3D(EpochModel):
 
     def _chance(self) -> list[str]:
         """How good known poses were."""
-        return [self.run.chance_line()] if self.settings.poses == "known" else []
+        return [chance_in_words(self.state["sum_chance"])] if self.settings.poses == "known" else []
 
     def call(self, inputs):
         """The maps of all classes ``(K, n, n, n)``: nothing is computed from ``inputs``."""

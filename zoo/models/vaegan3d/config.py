@@ -241,7 +241,8 @@ class VAEGAN3DConfig(Config):
             small = AbInitio3DConfig.smallest
             # A pass over many particles in tiny batches would be no small effort.
             values = {**small, "batch_size": max(small["batch_size"], self.count // _LEAST_BATCHES)}
-        values |= {name: getattr(self, name) for name in OF_POSES}
+        if self.poses == "known":
+            values |= {name: getattr(self, name) for name in OF_POSES}
         preset = "tiny" if self.start_effort == "quick" else "default"
         return FirstPhase(self.start, preset, values)
 
