@@ -104,7 +104,8 @@ def test_the_state_keeps_its_shapes(small):
 
 
 @pytest.mark.parametrize(
-    "phase", [Phase.MEASURE, Phase.START, Phase.RESEED, Phase.SHARES, Phase.SURVEY, Phase.FINISH]
+    "phase",
+    [Phase.MEASURE, Phase.START, Phase.RESEED, Phase.SHARES, Phase.SURVEY, Phase.FINISH, Phase.AGAIN],
 )
 def test_sums_of_parts_are_the_sums_of_the_whole(small, found, phase):
     run = state_of(small, found, phase)
@@ -118,6 +119,45 @@ def test_sums_of_parts_are_the_sums_of_the_whole(small, found, phase):
     for name, value in whole.get("rows", {}).items():
         joined = np.concatenate([part["rows"][name] for part in parts])
         np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_the_last_search_finds_classes_and_poses_that_were_lost(small, found):
+    """Images with a wrong class and pose in the table; each half set is searched under its own maps alone."""
+    run, rows = state_of(small, found, Phase.AGAIN), np.arange(100)
+    lost = rows[::3]
+    wrong = run.state["table_class"].copy()
+    wrong[lost] = 1 - wrong[lost]
+    frames = run.state["table_frame"].copy()
+    frames[lost] = np.roll(frames[lost], 1, axis=0)
+    run.state["table_class"], run.state["table_frame"] = wrong, frames
+    again = run.e_step(batch_of(small, rows), run.prepare())["rows"]
+    assert (again["table_class"][lost, 0] == found.class_number[lost]).mean() > 0.9
+    run.state["half_maps"] = run.state["half_maps"].copy()
+    run.state["half_maps"][1] = np.random.default_rng(0).normal(size=run.state["half_maps"][1].shape)
+    blind = run.e_step(batch_of(small, rows), run.prepare())["rows"]
+    first = rows % 2 == 0
+    np.testing.assert_array_equal(blind["table_frame"][first], again["table_frame"][first])
+    assert (blind["table_frame"][~first] != again["table_frame"][~first]).any()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "poses", "again"), [(149.0, "find", True), (151.0, "find", False), (149.0, "known", False)]
+)
+def test_all_are_searched_again_where_images_say_little(small, monkeypatch, evidence, poses, again):
+    config = dataclasses.replace(small.config, poses=poses, final_rounds=1)
+    run = AbInitio(config, initial_state(config))
+    run.state["evidence"], run.state["members"] = np.float32(evidence), np.full(2, 400, np.float32)
+    run.state["cross"], run.state["table_log_likelihood"] = 50 * np.ones((2, 2)), np.ones(800)
+    run._enter(Phase.FINISH)
+    monkeypatch.setattr(run, "_pass", lambda *words, **more: None)
+    run._completed()
+    assert run.phase == (Phase.AGAIN if again else Phase.DONE)
+    if again:
+        run._completed()
+        assert run.phase == Phase.AGAIN and int(run.state["update"]) == 1
+        run._completed()
+        run._completed()
+        assert run.phase == Phase.DONE
 
 
 def test_candidates_ruled_out_at_a_coarse_band_would_not_have_won(small, found, monkeypatch):

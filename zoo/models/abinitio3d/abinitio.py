@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
-from zoo.models.abinitio3d.config import SPLIT_UPDATES, Config
+from zoo.models.abinitio3d.config import AGAIN_ROUNDS, SPLIT_UPDATES, Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
 from zoo.models.abinitio3d.known_poses import KnownPoses, chance_in_words, is_at_chance
 from zoo.models.abinitio3d.maximisation import Maximisation
@@ -118,6 +118,7 @@ class AbInitio:
                 Phase.RESEED: self._reseeded,
                 Phase.JOINT: self._joined,
                 Phase.FINISH: self._completed,
+                Phase.AGAIN: self._completed,
             }[self.phase]()
             for name in _SUMS:
                 if np.any(state[name]):
@@ -358,17 +359,26 @@ class AbInitio:
             self._say(f"joint: evidence {float(state['evidence']):.1f} per image")
             self._enter_survey(_SURVEY_BAND + 1)
 
+    def _worth_searching_again(self):
+        """Whether so little is known of an image at the bands so far that its pose may not have been among
+        those that were tried."""
+        return not self.known and float(self.state["evidence"]) < self.config.search_again_below
+
     def _completed(self):
         state, c = self.state, self.config
         gain = np.bincount(state["table_class"][:, 0], state["table_log_likelihood"], c.classes)
         band = int(state["band"])
-        self._pass("finish", apart=True)
+        again = self.phase == Phase.AGAIN
+        self._pass("again" if again else "finish", apart=True)
         if not self.known:  # else both halves lie in the frame of the file
             for line in lay_halves_together(state, self.map_plane, self.expectation.full, c.box / c.map_box):
                 self._say(line)
         still = int(state["still"]) + 1 if int(state["band"]) == band else 0
         state["still"] = np.int32(still)
-        if self._next_update(c.final_rounds) and still < _SETTLED:
+        if self._next_update(AGAIN_ROUNDS if again else c.final_rounds) and (again or still < _SETTLED):
+            return
+        if not again and self._worth_searching_again():
+            self._enter(Phase.AGAIN, still=0)
             return
         if state["active"].all():
             gain = gain / np.maximum(state["members"], 1)

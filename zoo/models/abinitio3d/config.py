@@ -18,6 +18,9 @@ _EXTRA_SHELLS = 5
 _CARRIED_SHELLS = 3
 SPLIT_UPDATES = 4
 """More of all classes together, where one was split."""
+AGAIN_ROUNDS = 3
+"""Passes of the last search: one that searches, others that refine what it found."""
+_AGAIN_SHELLS = 2
 _MOST = 10**9
 
 
@@ -102,6 +105,12 @@ class AbInitio3DConfig(zoo_config.Config):
     survey_draws: int = setting(6, "poses refined for each image and class", least=1, most=1000)
     refine_steps: int = setting(3, "of Gauss and Newton for each of them", least=1, most=100)
     final_rounds: int = setting(12, "passes of the halves apart, at most", least=1, most=100)
+    search_again_below: float = setting(
+        150.0,
+        "evidence per image, below which all are searched once more, finer, at the end; 0: never",
+        least=0,
+        most=1e6,
+    )
     same_class: float = setting(0.03, "loss of evidence below which two maps are one", least=0, below=1)
 
     def check(self):
@@ -191,6 +200,11 @@ class AbInitio3DConfig(zoo_config.Config):
         return f"half sets, refined apart {start} and the poses of the file"
 
     @property
+    def again_band(self) -> int:
+        """Last shell that the last search compares."""
+        return min(self.bands[-1] + _AGAIN_SHELLS, self.radius)
+
+    @property
     def steps_per_pass(self) -> int:
         """Batches in which each particle is seen once; the last may be smaller."""
         return -(-self.count // self.batch_size)
@@ -210,7 +224,7 @@ class AbInitio3DConfig(zoo_config.Config):
             batches.append(times * sum(u * self.batches(i) for u, i in zip(updates, images, strict=True)))
         batches.append(self.attempts * (self.classes + 1) * self.batches(self.classes * self.share_images))
         batches.append(self.attempts * SPLIT_UPDATES * self.batches(self.joint_images[-1]))
-        passes = 2 * self.attempts * 4 + self.final_rounds + 2
+        passes = 2 * self.attempts * 4 + self.final_rounds + AGAIN_ROUNDS + 2
         return sum(batches) + (passes + 2) * self.steps_per_pass
 
 

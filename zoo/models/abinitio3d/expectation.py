@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoo.models.abinitio3d.again import VIEWS_STREAM, half_banks, searched_again
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.observed import Candidates, Observed
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
 from zoo.ops import fourier_volume as fv
 
-_RANDOM, _DRAWS, _VIEWS, _CLASS = range(4)  # streams of random numbers
-_KEPT = {Phase.SURVEY: 4, Phase.POLISH: 2, Phase.FINISH: 2}
+_RANDOM, _DRAWS, _CLASS = 0, 1, 3  # streams of random numbers
+_KEPT = {Phase.SURVEY: 4, Phase.POLISH: 2, Phase.FINISH: 2, Phase.AGAIN: 2}
 _LEAST_WEIGHT = 0.02
 _INSERTED = 8
 """Shells beyond the band that full passes insert: those whose FSC may raise the band."""
@@ -47,10 +48,15 @@ class Expectation:
         if phase == Phase.START and int(state["update"]) == 0:
             return {}
         prepared: dict = {}
+        if phase == Phase.AGAIN:
+            prepared["half_grids"] = self._half_grids(state)
+            if int(state["update"]) == 0:
+                prepared["half_banks"] = half_banks(self, state, prepared["half_grids"])
+            return prepared
         if phase != Phase.POLISH and not (phase == Phase.FINISH and int(state["update"]) > 0):
             number = self.band_number(phase, int(state["update"]))
             grids = np.stack([self.small.transform(volume) for volume in state["small_maps"]])
-            rng = fv.generator(self.config.seed, _VIEWS, int(state["step"]) - int(state["batch"]))
+            rng = fv.generator(self.config.seed, VIEWS_STREAM, int(state["step"]) - int(state["batch"]))
             frames = fv.view_frames(self.config.views[number], self.config.turns[number], rng)
             prepared.update(grids=grids, frames=frames, band=self.config.bands[number], banks={})
             if phase in (Phase.RESEED, Phase.SHARES, Phase.FINISH):
@@ -129,10 +135,12 @@ class Expectation:
     def _candidates(self, state, seen, prepared, phase):
         """Poses and classes that a full pass refines."""
         if phase == Phase.SURVEY:
-            return self._surveyed(state, seen, np.arange(len(seen.index)), prepared["bank"])
+            return self.surveyed(state, seen, np.arange(len(seen.index)), prepared["bank"])
         if prepared.get("banks"):
             return self._surveyed_apart(state, seen, prepared["banks"])
-        return self._known(state, seen)
+        if "half_banks" in prepared:
+            return searched_again(self, state, seen, prepared["half_banks"])
+        return self.known_poses(state, seen)
 
     def _zeros(self, *names):
         k, s = self.config.classes, self.config.radius + 1
@@ -251,20 +259,20 @@ class Expectation:
         own, parts = state["table_class"][seen.index, 0], []
         for k, bank in banks.items():
             if len(rows := np.flatnonzero(own == k)):
-                found = self._surveyed(state, seen, rows, bank)
+                found = self.surveyed(state, seen, rows, bank)
                 parts.append(found._replace(group=found.group + k))
         return Candidates(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def _surveyed(self, state, seen, rows, bank):
+    def surveyed(self, state, seen, rows, bank, draws=None):
         """Poses of ``rows`` drawn from the posterior over all maps of a bank, and the best."""
-        found = self._search(state, seen, rows, bank, state["noise"][0], self.config.survey_draws)
+        found = self._search(state, seen, rows, bank, state["noise"][0], draws or self.config.survey_draws)
         numbers = np.concatenate([found.best[:, None], found.drawn], axis=1)
         image = np.repeat(rows, numbers.shape[1])
         # a pose drawn twice is one candidate
         image, number = np.unique(np.stack([image, numbers.ravel()]), axis=1)
         return Candidates(image, *fv.decode(bank, self.shifts, number))
 
-    def _known(self, state, seen):
+    def known_poses(self, state, seen):
         """Poses of the table, and the best of them in all other classes too."""
         group, frames = state["table_class"][seen.index], state["table_frame"][seen.index]
         shifts = state["table_shift"][seen.index]

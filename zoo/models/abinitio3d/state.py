@@ -24,9 +24,10 @@ class Phase(enum.IntEnum):
     JOINT = 6  # mini-batches of all classes together
     FINISH = 7  # all images once, each half set with maps of its own
     DONE = 8
+    AGAIN = 9  # after FINISH: all images once, searched again in all classes under maps of their own half set
 
 
-FULL_PASSES = (Phase.SURVEY, Phase.POLISH, Phase.FINISH)
+FULL_PASSES = (Phase.SURVEY, Phase.POLISH, Phase.FINISH, Phase.AGAIN)
 """Phases whose updates see each particle exactly once."""
 
 
