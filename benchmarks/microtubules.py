@@ -2,7 +2,9 @@
 
 Step ``make`` writes the patches (uint8 TIFF, 25 Å) as MRC, for zoo-pack; ``score`` compares a segmentation
 with the traced mask. Centre lines are skeletons (scikit-image); one is found where a voxel of the class lies
-within 2 voxels, and, more strictly, where the skeleton of the class does.
+within 2 voxels, and, more strictly, where the skeleton of the class does. The traced masks are discs in each
+section: flat tubes of one to three voxels across z, so that a mask beside its place along z says what an
+overlap is worth.
 
     python benchmarks/microtubules.py make DIR OUT
     python benchmarks/microtubules.py score OUT/test_4_0_55_98_25_mask.mrc SEGMENTED/segmentation.mrc
@@ -39,8 +41,13 @@ def main() -> None:
             write_volume(options.target / f"{path.stem}.mrc", volume, VOXEL_ANGSTROM)
         return
     true, found = (read_volume(path)[0] == 1 for path in (options.source, options.target))
+    print(f"traced voxels: {int(true.sum())}, found: {int(found.sum())}")
     counts = overlap_counts(found.astype(int), true.astype(int), 2)
     print(f"intersection over union {intersection_over_union(**counts)[1]:.3f}, Dice {dice(**counts)[1]:.3f}")
+    for offset in (1, 2):
+        counts = overlap_counts(np.roll(true, offset, axis=0).astype(int), true.astype(int), 2)
+        overlap = intersection_over_union(**counts)[1]
+        print(f"of the traced mask itself, {offset} along z beside its place: {overlap:.3f}")
     line = skeletonize(true)
     for name, near in (("a voxel", found), ("the skeleton", skeletonize(found))):
         share = centre_line_share(line, near)

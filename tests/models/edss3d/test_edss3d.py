@@ -10,6 +10,7 @@ from zoo.data.packing.pack_arrays import pack_subtomogram_arrays
 from zoo.data.packing.shards import PackSettings
 from zoo.errors import ZooError
 from zoo.metrics.overlap import intersection_over_union, overlap_counts
+from zoo.models.edss3d.losses import CrossEntropyAndTversky
 from zoo.models.supervised import HELD_BACK, Supervision, balanced_weights
 
 
@@ -95,6 +96,27 @@ def test_flips_change_what_is_seen_and_not_what_is_wanted():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model({"volume": volume})), plain)
 
 
+def test_turns_change_what_is_seen_and_not_what_is_wanted():
+    model = zoo.create_model("edss3d", seed=2, box=16, filters=2, classes=2, flips=True, turns=True)
+    volume = np.random.default_rng(1).normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
+    ways = set()
+    for step in range(16):
+        model.step_counter.assign(step)
+        axes, turn = [axis + 1 for axis in range(3) if step >> axis & 1], step // 8
+        seen = np.rot90(np.flip(volume, axes), -turn, axes=(2, 3)).copy()  # x to y
+        ways.add(seen.tobytes())
+        there = keras.ops.convert_to_numpy(model({"volume": seen}))
+        found = keras.ops.convert_to_numpy(model({"volume": volume}, training=True))
+        np.testing.assert_allclose(found, np.flip(np.rot90(there, turn, axes=(2, 3)), axes), atol=1e-5)
+    assert len(ways) == 16
+    alone = zoo.create_model("edss3d", seed=2, box=16, filters=2, classes=2, flips=False, turns=True)
+    for step, turn in ((0, 0), (1, 1), (2, 0)):
+        alone.step_counter.assign(step)
+        there = keras.ops.convert_to_numpy(alone({"volume": np.rot90(volume, -turn, axes=(2, 3)).copy()}))
+        found = keras.ops.convert_to_numpy(alone({"volume": volume}, training=True))
+        np.testing.assert_allclose(found, np.rot90(there, turn, axes=(2, 3)), atol=1e-5)
+
+
 def test_rare_classes_weigh_by_their_root():
     counts = {0: 980_000, 1: 9_800, 2: 10_200}
     weights = balanced_weights(counts, 0.5)
@@ -125,6 +147,47 @@ def test_the_loss_is_the_cross_entropy_of_all_voxels(weights):
     sums = {name: value for name, value in learner.validation_sums(batch).items() if name != "more"}
     assert float(sums["loss"]) == pytest.approx(each.mean(axis=(1, 2, 3)).sum(), rel=1e-4)
     assert float(sums["weight"]) == 3
+
+
+@pytest.mark.parametrize("missed", [0.5, 0.8])
+@pytest.mark.parametrize("weights", ["none", "root"])
+def test_the_tversky_loss_is_its_formula(missed, weights):
+    volumes, labels = cubes(3)
+    labels[labels == 2] = 0  # a kind that no voxel is of has no index
+    counts = {0: int((labels == 0).sum()), 1: int((labels == 1).sum())}
+    model = zoo.create_model(
+        "edss3d", seed=3, box=16, filters=2, classes=3, flips=False, loss="tversky", missed_weight=missed
+    )
+    model.compile()
+    chosen = balanced_weights(counts, 0.5) if weights == "root" else None
+    learner = Supervision(model, model.target, model.learning, chosen)
+    batch = {
+        "volume": volumes[..., None],
+        "voxel_labels": labels.astype(np.int32),
+        HELD_BACK: np.array([0, 1, 0]),
+    }
+    loss = float(learner.player_loss("model", batch, {}, None, 0)[0])
+    share = keras.ops.convert_to_numpy(model.segment(batch)["probability"]).astype(np.float64)
+    each = np.ones(labels.shape) if chosen is None else chosen[labels].astype(np.float64)
+    each[1] = 0  # held back
+    each /= 0.9
+    true = np.take_along_axis(share, labels[..., None].astype(int), axis=-1)[..., 0]
+    p, y = share[..., 1], (labels == 1).astype(np.float64)
+    both, wrong, lost = ((each * one).sum() for one in (p * y, p * (1 - y), (1 - p) * y))
+    index = both / (both + (1 - missed) * wrong + missed * lost)
+    assert loss == pytest.approx((each * -np.log(true)).mean() + 1 - index, rel=1e-4)
+
+
+def test_the_tversky_loss_of_background_alone_is_the_cross_entropy():
+    loss = CrossEntropyAndTversky(0.5)
+    logits = np.random.default_rng(0).normal(size=(2, 4, 4, 4, 3)).astype(np.float32)
+    labels = np.zeros((2, 4, 4, 4), np.int32)
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert float(loss(labels, logits)) == pytest.approx(float(entropy(labels, logits)), rel=1e-5)
+    again = keras.losses.deserialize(keras.losses.serialize(CrossEntropyAndTversky(0.7)))
+    assert again.missed_weight == 0.7
+    with pytest.raises(ZooError, match="missed_weight"):
+        zoo.create_model("edss3d", box=16, missed_weight=1.0)
 
 
 def test_figures_of_a_validation_are_those_of_all_its_voxels():

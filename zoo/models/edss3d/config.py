@@ -28,6 +28,15 @@ class EDSS3DConfig(LearningConfig):
     filters: int = setting(32, "of every convolution but the last", least=1, most=1024)
     skips: bool = setting(False, "what is seen before each pooling is handed to where it is undone")
     flips: bool = setting(False, "every step sees the cubes mirrored in another way along x, y and z")
+    turns: bool = setting(False, "every second time turned by a quarter about z (or once the eight flips)")
+    loss: str = setting(
+        "cross_entropy",
+        "of all voxels; tversky: and how far each class is found as a whole",
+        choices=("cross_entropy", "tversky"),
+    )
+    missed_weight: float = setting(
+        0.5, "loss=tversky: of voxels missed, the rest of those wrongly found; 0.5: Dice", above=0, below=1
+    )
     class_weights: str = setting(
         "none",
         "voxels of rare classes weigh more: by the root of how rare they are, or all that (balanced)",

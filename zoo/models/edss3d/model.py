@@ -18,6 +18,7 @@ from zoo.metrics.overlap import overlap_counts, overlap_figures
 from zoo.models.base import Apply
 from zoo.models.capabilities import Segments
 from zoo.models.edss3d.config import EDSS3DConfig
+from zoo.models.edss3d.losses import CrossEntropyAndTversky
 from zoo.models.endpoint import Endpoint, Input
 from zoo.models.outcome import Results
 from zoo.models.preview import Images
@@ -43,7 +44,7 @@ class EDSS3D(SupervisedModel, Segments):
         s = EDSS3DConfig.of(config, "edss3d")
         if not s.classes:
             s = EDSS3DConfig.of({**s.values(), "classes": len(s.names()) or 2}, "edss3d")
-        self.learning, self.flips = s, s.flips
+        self.learning, self.flips, self.turns = s, s.flips, s.turns
         self.box, self.voxel_size_angstrom, self.classes = s.box, s.voxel_size_angstrom, s.classes
         self.class_names = tuple(s.names())
         self.network = _network(s, self.first_initialiser_seed)
@@ -83,17 +84,21 @@ class EDSS3D(SupervisedModel, Segments):
         return {"name": self.name, "seed": self.seed, **self.learning.values()}
 
     def make_loss(self) -> keras.losses.Loss:
-        """The categorical cross-entropy of every voxel."""
+        """The categorical cross-entropy of every voxel, and what ``loss`` adds."""
+        if self.learning.loss == "tversky":
+            return CrossEntropyAndTversky(self.learning.missed_weight)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def call(self, batch: Mapping[str, Any], training: bool = False):
         """``volume`` (b, z, y, x, 1) → logits (b, z, y, x, classes)."""
         volume = batch["volume"]
-        if not (training and self.flips):
+        if not (training and (self.flips or self.turns)):
             return self._logits(volume)
-        # Mirrored back, so that the labels stay as they are: of a wedge about y, mirrors alone keep the form.
-        way = self.step_counter % 8
-        return self._mirrored(self._logits(self._mirrored(volume, way)), way)
+        # Brought back, so that the labels stay as they are: of a wedge about y, mirrors alone keep the form.
+        way = self.step_counter % 8 if self.flips else 0
+        turn = ops.equal((self.step_counter // (8 if self.flips else 1)) % 2, 1) if self.turns else False
+        logits = self._logits(self._turned(self._mirrored(volume, way), turn))
+        return self._mirrored(self._turned(logits, turn, back=True), way)
 
     def _logits(self, volume):
         logits = self.network(volume)
@@ -107,6 +112,13 @@ class EDSS3D(SupervisedModel, Segments):
             odd = ops.equal((way // 2**axis) % 2, 1)
             volume = ops.where(odd, ops.flip(volume, axis + 1), volume)
         return volume
+
+    def _turned(self, volume, turn, back: bool = False):
+        """By a quarter about z where ``turn`` says so, x to y; or ``back``."""
+        if not self.turns:
+            return volume
+        swapped = ops.swapaxes(ops.flip(volume, 3) if back else volume, 2, 3)
+        return ops.where(turn, swapped if back else ops.flip(swapped, 3), volume)
 
     def segment(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """``probability`` (b, z, y, x, classes)."""
