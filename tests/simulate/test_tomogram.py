@@ -6,6 +6,7 @@ import pytest
 from zoo.data.formats.coordinates import read_coordinates
 from zoo.data.formats.mrc import read_volume
 from zoo.data.formats.volumes import VolumeReader
+from zoo.data.subtomograms import read_subtomograms
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
 from zoo.metrics.fsc import fsc
@@ -138,6 +139,14 @@ def test_files_of_a_tomogram(classes, settings, written, tmp_path):
     assert again.placed == result.placed
     with pytest.raises(ZooError, match="holds tomogram.mrc already"):
         simulate_tomogram(classes, tmp_path / "again", settings)
+
+
+def test_half_sets_share_out_every_class(written):
+    table = read_subtomograms(written[1].star, written[1].tomogram)
+    for label in np.unique(table.label):
+        halves = table.random_subset[table.label == label]
+        first, second = (int((halves == half).sum()) for half in (1, 2))
+        assert 0 <= first - second <= 1, (label, first, second)
 
 
 @pytest.mark.parametrize(

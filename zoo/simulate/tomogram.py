@@ -106,7 +106,7 @@ def _write_star(work: Path, specimen: Specimen, classes: ClassMaps, settings: To
         "stack_index": np.zeros(count, int),
         "row_in_stack": np.zeros(count, int),
         "label": specimen.particle_class,
-        "random_subset": np.arange(count) % 2 + 1,
+        "random_subset": _turn(specimen.particle_class) % 2 + 1,  # each class in both half sets
         "pixel_size_angstrom": np.full(count, classes.voxel_size_angstrom),
         "voltage_kv": np.full(count, imaging.voltage_kv),
         "cs_mm": np.full(count, imaging.cs_mm),
@@ -121,6 +121,15 @@ def _write_star(work: Path, specimen: Specimen, classes: ClassMaps, settings: To
         columns[name] = specimen.centre_voxel[:, number]
     table = SubtomogramTable([str(work / "tomogram.mrc")], columns, stack_names=["tomogram.mrc"])
     write_subtomograms(table, work / "particles.star", classes.box)
+
+
+def _turn(particle_class: np.ndarray) -> np.ndarray:
+    """How many particles of the same class come before each one, (n,)."""
+    turn = np.zeros(len(particle_class), int)
+    for label in np.unique(particle_class):
+        members = np.flatnonzero(particle_class == label)
+        turn[members] = np.arange(len(members))
+    return turn
 
 
 def _write_summary(path, classes, settings, placed, scale, command):
