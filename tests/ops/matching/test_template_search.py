@@ -243,3 +243,31 @@ def test_nothing_to_compare_is_refused(wedge):
         prepare(SETTINGS, np.zeros((1, N, N, N)))
     with pytest.raises(ValueError, match="no frequency"):
         Subtomogram(SETTINGS, np.ones((N, N, N)), wedge)
+
+
+def test_whitening_finds_what_coloured_noise_hides(wedge):
+    """Noise that is strong at low frequencies: the right one of 20 is higher above the others; scores stay
+    at most 1, and a gain of any kind in the shells of the subtomogram changes nothing."""
+    templates = np.stack([blobs(seed) for seed in range(20)])
+    k = np.arange(N) - N // 2
+    radius = np.sqrt(k**2 + k[:, None] ** 2 + k[:, None, None] ** 2)
+    colour = 1 / (0.3 + np.rint(radius)) ** 1.5
+    white, plain = SearchSettings(N, whiten=True), SETTINGS
+    gains = {settings: [] for settings in (white, plain)}
+    for seed in range(4):
+        rotation = Rotation.random(rng=seed).as_matrix()
+        noise = seen_through(np.random.default_rng(seed).normal(size=(N,) * 3), wedge * colour)
+        signal = seen_through(blobs(seed, rotation), wedge)
+        volume = signal + 4 * signal.std() / noise.std() * noise
+        for settings, found in gains.items():
+            scores = Subtomogram(settings, volume, wedge).match(prepare(settings, templates)).scores
+            found.append((scores[seed] - np.delete(scores, seed).mean()) / np.delete(scores, seed).std())
+    assert np.mean(gains[white]) > np.mean(gains[plain]) + 1, gains
+    clean = seen_through(templates[3], wedge)
+    found = Subtomogram(white, clean, wedge).match(prepare(white, templates)).scores
+    assert found.argmax() == 3 and 0.95 < found[3] <= 1.001
+    shells = (1 + np.rint(radius)) ** 0.7
+    poses = np.repeat(rotation[None], 20, 0), np.zeros((20, 3))
+    found = Subtomogram(white, volume, wedge).scores_at(prepare(white, templates), *poses)
+    coloured = Subtomogram(white, seen_through(volume, wedge * shells), wedge * shells)
+    np.testing.assert_allclose(coloured.scores_at(prepare(white, templates), *poses), found, atol=0.02)

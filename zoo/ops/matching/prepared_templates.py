@@ -24,6 +24,7 @@ class SearchSettings:
     radius: int | None = None  # of the score: a third of the box, at most 12, if None
     max_shift_voxels: float | None = None  # box/8 if None
     candidates: int = 4  # rotations followed uphill
+    whiten: bool = False  # every shell of a subtomogram has the same power
 
     def __post_init__(self):
         if self.box < 12:

@@ -3,7 +3,8 @@
 Score of a template T at rotation R and shift u (in its own frame; subtomogram(x) = template(Rᵀx − u)):
 Re Σ X·conj(w·T) / (‖w·T‖·‖X‖) with X and its weights w turned into the template's frame, over one of every
 pair ±k of frequencies within a radius that w leaves, without 0: the constrained correlation of Förster et al.
-(2008), with the template as the microscope would show it. X = w·T scores 1.
+(2008), with the template as the microscope would show it. X = w·T scores 1. With ``whiten`` X and w are
+divided by the root of the mean power of X in each shell first: the matched filter of noise that is not white.
 
 A coarse search multiplies the subtomogram, at every rotation of an even grid, with all templates at every
 shift of a grid: one product of matrices. The best rotations are followed uphill (Gauss-Newton in turn and
@@ -32,6 +33,7 @@ _POOL = 64
 _ROWS, _BATCH = 512, 32  # rotations and templates of one product of matrices: what the caches hold
 _LARGEST_TURN = 0.15  # radians in one step
 _DAMPING = 1e-3
+_LEAST_POWER = 1e-3  # of the strongest shell: what a map without noise has in its last is not raised more
 _TINY = 1e-20
 
 
@@ -63,6 +65,9 @@ class Subtomogram:
         weights = np.asarray(weights, np.float32)
         volume = np.asarray(volume, np.float32)
         spectrum = fft.fftn(fft.ifftshift(volume - volume.mean()))
+        if settings.whiten:
+            gain = _whitening(np.abs(fft.fftshift(spectrum)) ** 2, weights)
+            spectrum, weights = spectrum * fft.ifftshift(gain), weights * gain
         index = fourier_grid.voxel_index(settings.frequencies, n)
         power = np.abs(fft.fftshift(spectrum).ravel()[index]) ** 2 / n**3
         norm = float(np.sqrt(power[weights.ravel()[index] > 0].sum()))
@@ -264,6 +269,22 @@ class Subtomogram:
         cube = np.zeros((size,) * 3, np.complex64)
         cube[_cube_index(self.settings.radius, size)] = product
         return fft.ifftn(cube).real.ravel() * size**3
+
+
+def _whitening(power, weights):
+    """1 / root of the mean power (n, n, n) of every shell where ``weights`` are not 0; DC at n // 2."""
+    n = power.shape[0]
+    axis = np.square(np.arange(n) - n // 2, dtype=float)
+    radius = np.sqrt(axis + axis[:, None] + axis[:, None, None])
+    seen = (weights > 0) & (radius > 0)
+    shell = np.rint(radius[seen]).astype(int)
+    count = np.bincount(shell, minlength=n)
+    known = np.flatnonzero(np.bincount(shell, power[seen], n) > 0)
+    if not len(known):
+        return np.ones(power.shape, np.float32)
+    mean = np.bincount(shell, power[seen], n)[known] / count[known]
+    gain = np.interp(radius, known, 1.0 / np.sqrt(np.maximum(mean, _LEAST_POWER * mean.max())))
+    return (gain / gain.max()).astype(np.float32)
 
 
 def _table(volume, radius):
