@@ -39,11 +39,16 @@ def decoys_of(density: np.ndarray, seed: int = 0) -> np.ndarray:
     bodies[0], bodies[2] = (
         ndimage.gaussian_filter(bodies[number].astype(float), _EDGE_VOXELS) for number in (0, 2)
     )
-    mirrored = density[:, :, ::-1]
-    mirrored = np.roll(mirrored, 1, axis=2) if n % 2 == 0 else mirrored  # voxel n // 2 stays the middle
     middle = np.full(3, n // 2)
     scaled = ndimage.affine_transform(density, np.eye(3) / _SCALE, middle - middle / _SCALE, order=1)
-    return np.stack([*bodies, mirrored, scaled, _phases_randomised(density, seed)]).astype(np.float32)
+    return np.stack([*bodies, mirrored(density), scaled, _phases_randomised(density, seed)]).astype(
+        np.float32
+    )
+
+
+def mirrored(maps: np.ndarray) -> np.ndarray:
+    """Maps (..., n, n, n) mirrored in x about voxel n // 2."""
+    return np.roll(maps[..., ::-1], 1 - maps.shape[-1] % 2, axis=-1)
 
 
 def _phases_randomised(density, seed):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.analysis.matching.decoys import decoys_of
+from zoo.analysis.matching.decoys import decoys_of, mirrored
 from zoo.analysis.matching.null_maps import NullMaps
 from zoo.data.formats.fourier_weights import whole_of
 from zoo.data.packing.resample import fourier_resample
@@ -28,6 +28,7 @@ from zoo.ops.matching.template_search import Subtomogram
 ROWS_AT_ONCE = 4
 _DRAWS_AT_ONCE = 64
 _SPARE = 0.25  # of the draws, for those that a template cannot use
+_MOST_DRAWS = 8  # times the draws asked for are looked through for some that it can use
 _PLAN = "plan.json"
 
 
@@ -35,7 +36,8 @@ _PLAN = "plan.json"
 class NullSettings:
     """How many draws stand against every template, and which are the template itself.
 
-    A draw that scores ``same`` or more on the template's own map is a copy of it.
+    A draw that scores ``same`` or more on the template's own map is a copy of it. It does not stand against
+    it, nor does what is made of that draw.
     """
 
     count: int = 985
@@ -65,7 +67,8 @@ class MatchRun:
     """Templates and draws against the subtomograms of a reader, in a folder of work.
 
     reader: `zoo.data.formats.volumes.VolumeReader` or one like it; sign: +1 where matter is bright in them.
-    templates (k, n, n, n) with their names; ``facts`` is whatever else decides the result. Raises ZooError
+    templates (k, n, n, n) with their names; ``facts`` is whatever else decides the result. With ``mirror``
+    the subtomograms have the other hand: all maps are mirrored in x before they are matched. Raises ZooError
     where the folder holds another run.
     """
 
@@ -81,7 +84,9 @@ class MatchRun:
         settings: NullSettings,
         facts: dict[str, Any] | None = None,
         threads: int = 1,
+        mirror: bool = False,
     ):
+        self.mirror = mirror
         self.work, self.reader, self.sign = work, reader, sign
         self.templates, self.names = templates, names
         self.source, self.search, self.settings = source, search, settings
@@ -94,11 +99,12 @@ class MatchRun:
             "settings": asdict(settings),
             "rows": [len(reader), _digest(reader.table.uid)],
             "sign": sign,
+            "hand": "mirrored" if mirror else "as given",
             **(facts or {}),
         }
         self._begin(json.loads(json.dumps(plan)))
         try:
-            self.known = prepare(search, templates)
+            self.known = self._prepared(templates)
         except ValueError as error:
             raise ZooError(f"a template cannot be used: {error}") from error
 
@@ -144,7 +150,12 @@ class MatchRun:
 
     def left_out(self) -> dict[str, int]:
         """Templates that stood for best, and how many draws were too like each to be its null."""
-        return {self.names[best]: int((~self._away(best)).sum()) for best in sorted(self._best_ones())}
+        found = {}
+        for best in sorted(self._best_ones()):
+            away = self._away(best)
+            last = np.flatnonzero(away)[self.settings.count - 1]
+            found[self.names[best]] = int((~away[:last]).sum())
+        return found
 
     def latent_facts(self) -> dict[str, dict[str, float]]:
         """What decided by latents, of every template that stood for best (`NullMaps.facts`)."""
@@ -168,10 +179,10 @@ class MatchRun:
         known = subtomogram.match(self.known, self._threads)
         best = int(known.scores.argmax())
         draws, decoys = self._nulls_of(best)
-        pool, size = self._pool(), _DRAWS_AT_ONCE * self._threads
+        size = _DRAWS_AT_ONCE * self._threads
         nulls = [
             subtomogram.match(
-                with_shell_power_of(self.search, pool[draws[start : start + size]], self.known[best]),
+                with_shell_power_of(self.search, self._draws(draws[start : start + size]), self.known[best]),
                 self._threads,
             ).scores
             for start in range(0, len(draws), size)
@@ -197,14 +208,15 @@ class MatchRun:
     def _nulls_of(self, best: int) -> tuple[np.ndarray, np.ndarray]:
         """The draws (b,) that stand against a template, and its decoys, prepared, with its power."""
         if best not in self._kept:
-            away = np.flatnonzero(self._away(best))
+            judged = self._away(best)
+            away = np.flatnonzero(judged)
             if len(away) < self.settings.count:
                 raise ZooError(
-                    f"--count {self.settings.count}: of {self._draws()} draws {len(away)} are not too like "
+                    f"--count {self.settings.count}: of {len(judged)} draws {len(away)} are not too like "
                     f"{self.names[best]}; give a smaller --count, or more maps"
                 )
             try:
-                decoys = prepare(self.search, decoys_of(self.templates[best], self.settings.seed))
+                decoys = self._prepared(decoys_of(self.templates[best], self.settings.seed))
             except ValueError as error:
                 raise ZooError(f"template {self.names[best]}: {error}") from error
             decoys = with_shell_power_of(self.search, decoys, self.known[best])
@@ -213,57 +225,78 @@ class MatchRun:
         return self._kept[best]
 
     def _away(self, best: int) -> np.ndarray:
-        """Which draws are no copies of a template, (m,) bool; kept in a file."""
+        """Which of the first draws are no copies of a template nor made of one, (m,) bool; kept in a file.
+
+        As many as are needed for the draws asked for, or eight times these.
+        """
         path = self.work / f"away-{best:05d}.npy"
         if path.exists():
             return np.load(path)
-        pool, template = self._pool(), self.templates[best]
+        count = self.settings.count
+        limit = _MOST_DRAWS * count + _DRAWS_AT_ONCE
+        limit = limit if self.source.count is None else min(limit, self.source.count)
+        away, stop = np.zeros(0, bool), min(count + max(8, round(_SPARE * count)), limit)
+        while True:
+            away = np.concatenate([away, self._judged(best, away, stop)])
+            if away.sum() >= count or stop == limit:
+                break
+            stop = min(stop + count, limit)
         if self.source.by_latents:
-            away = np.asarray(self.source.away_from(template, 0, len(pool)), bool)
             write_json(self.work / f"latents-{best:05d}.json", self.source.facts())
-        else:
-            size = _DRAWS_AT_ONCE * self._threads
-            parts = (pool[start : start + size] for start in range(0, len(pool), size))
-            scores = [
-                self._scores_on(best, with_shell_power_of(self.search, part, self.known[best]))
-                for part in parts
-            ]
-            away = np.concatenate(scores) < self.settings.same
         with whole_file(path, "wb") as file:
             np.save(file, away)
         return away
 
+    def _judged(self, best: int, before: np.ndarray, stop: int) -> np.ndarray:
+        """`_away` of the draws from ``len(before)`` to ``stop``, those before are judged."""
+        start = len(before)
+        if self.source.by_latents:
+            return np.asarray(self.source.away_from(self.templates[best], start, stop), bool)
+        away = np.concatenate([before, np.zeros(stop - start, bool)])
+        size = _DRAWS_AT_ONCE * self._threads
+        for first in range(start, stop, size):
+            numbers = np.arange(first, min(first + size, stop))
+            part = with_shell_power_of(self.search, self._draws(numbers), self.known[best])
+            away[numbers] = self._scores_on(best, part) < self.settings.same
+            for number in numbers.tolist():  # parts are draws before it
+                away[number] &= all(away[each] for each in self.source.made_of(number))
+        return away[start:]
+
     def _scores_on(self, best: int, prepared: np.ndarray) -> np.ndarray:
         """How much prepared maps are like a template: their scores on its own map, nothing missing."""
         # two maps without noise: a quick search tells whether they are one
-        quick = replace(self.search, step_deg=max(self.search.step_deg, 20.0), candidates=2)
-        template = self.templates[best]
+        quick = replace(self.search, step_deg=max(self.search.step_deg, 20.0), candidates=2, whiten=False)
+        template = self._as_seen(self.templates[best])
         return (
             Subtomogram(quick, template, np.ones(template.shape, np.float32))
             .match(prepared, self._threads)
             .scores
         )
 
-    def _draws(self) -> int:
-        count = self.settings.count + max(8, round(_SPARE * self.settings.count))
-        return count if self.source.count is None else min(count, self.source.count)
+    def _as_seen(self, maps: np.ndarray) -> np.ndarray:
+        """Maps (..., n, n, n) as the subtomograms show them: mirrored in x if these have the other hand."""
+        return mirrored(maps) if self.mirror else maps
 
-    def _pool(self) -> np.ndarray:
-        """All draws, prepared (m, 4, j): a file that is read where it is needed."""
-        path = self.work / "draws.npy"
+    def _prepared(self, maps: np.ndarray) -> np.ndarray:
+        return prepare(self.search, self._as_seen(maps))
+
+    def _draws(self, numbers: np.ndarray) -> np.ndarray:
+        """Draws by number, prepared (m, 4, j); made 64 at a time, and kept in files."""
+        return np.stack([self._file_of_draws(int(each) // _DRAWS_AT_ONCE)[int(each) % _DRAWS_AT_ONCE]
+                         for each in numbers])  # fmt: skip
+
+    def _file_of_draws(self, place: int) -> np.ndarray:
+        path = self.work / f"draws-{place:05d}.npy"
         if not path.exists():
-            count = self._draws()
+            start = place * _DRAWS_AT_ONCE
+            stop = start + _DRAWS_AT_ONCE
+            stop = stop if self.source.count is None else min(stop, self.source.count)
+            try:
+                prepared = self._prepared(self.source.maps(start, stop))
+            except ValueError as error:
+                raise ZooError(f"{self.source.words}: from draw {start} on, {error}") from error
             with whole_file(path, "wb") as file:
-                shape = (count, 4, len(self.search.frequencies))
-                header = {"descr": "<c8", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                for start in range(0, count, _DRAWS_AT_ONCE):
-                    maps = self.source.maps(start, min(start + _DRAWS_AT_ONCE, count))
-                    try:
-                        prepared = prepare(self.search, maps)
-                    except ValueError as error:
-                        raise ZooError(f"{self.source.words}: from draw {start} on, {error}") from error
-                    file.write(np.ascontiguousarray(prepared, "<c8").tobytes())
+                np.save(file, prepared)
         return np.load(path, mmap_mode="r")
 
     def _part(self, start: int) -> Path:

@@ -34,6 +34,11 @@ class NullMaps(Protocol):
         """Which of the draws do not stand for the template (n, n, n) itself, (k,) bool."""
         ...
 
+    def made_of(self, number: int) -> tuple[int, ...]:
+        """Other draws that hold this one's parts, () where it has none: with a part that is the template no
+        draw stands against it."""
+        ...
+
     def facts(self) -> dict[str, float]:
         """What a person should know of how `away_from` decided the last time; empty where nothing."""
         ...
@@ -62,15 +67,23 @@ class OwnMaps:
         """All: their correlation with the template is what tells."""
         return np.ones(stop - start, bool)
 
+    def made_of(self, number: int) -> tuple[int, ...]:
+        """Which of the maps, the first draws, a composite is made of."""
+        return () if number < len(self._maps) else tuple(self._parts_of(number)[0])
+
     def facts(self) -> dict[str, float]:
         """Nothing."""
         return {}
 
+    def _parts_of(self, number: int):
+        rng = np.random.default_rng([self._seed, 17, number])
+        size = min(int(rng.integers(2, 4)), len(self._maps))
+        return rng.choice(len(self._maps), size=size, replace=False).tolist(), rng
+
     def _one(self, number: int) -> np.ndarray:
         if number < len(self._maps):
             return np.asarray(self._maps[number], np.float32)
-        rng = np.random.default_rng([self._seed, 17, number])
-        which = rng.choice(len(self._maps), size=min(int(rng.integers(2, 4)), len(self._maps)), replace=False)
+        which, rng = self._parts_of(number)
         return np.sum([self._part(np.asarray(self._maps[each], np.float32), rng) for each in which], axis=0)
 
     def _part(self, density: np.ndarray, rng) -> np.ndarray:
@@ -130,6 +143,10 @@ class GeneratedMaps:
             return np.ones(stop - start, bool)
         self.density = LatentDensity.of(self._encode_turns(template))
         return ~self.density.belongs(self.latents(start, stop), self._prior)
+
+    def made_of(self, number: int) -> tuple[int, ...]:
+        """Of nothing that is known."""
+        return ()
 
     def facts(self) -> dict[str, float]:
         """Directions, bandwidth and gains of the density of the template's latents (`LatentDensity`)."""
