@@ -65,6 +65,26 @@ def match(
     resolution: Annotated[
         float | None, typer.Option(help="Of the densities of atomic models in Å (left out: 2 voxels).")
     ] = None,
+    finest: Annotated[
+        float | None,
+        typer.Option(
+            "--finest",
+            help="Finest resolution of the score in Å (left out: a third of the box, 12 shells at most).",
+        ),
+    ] = None,
+    whiten: Annotated[
+        bool,
+        typer.Option(
+            "--whiten/--no-whiten",
+            help="Divide every shell of a subtomogram by the root of its power, where noise is not white.",
+        ),
+    ] = False,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror", help="The subtomograms have the other hand: templates and nulls are mirrored in x."
+        ),
+    ] = False,
     contrast: Contrast = "auto",
     pixel_size: Annotated[
         float | None, typer.Option(help="Voxel size of SUBTOMOGRAMS in Å, where the file is wrong or silent.")
@@ -114,6 +134,9 @@ def match(
         max_shift_voxels=max_shift,
         resolution_angstrom=resolution,
         contrast=contrast_sign(contrast),
+        mirror=mirror,
+        whiten=whiten,
+        finest_angstrom=finest,
         pixel_size_angstrom=pixel_size,
         limit=limit,
         pictures=pictures,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from zoo.analysis.matching.decoys import mirrored
 from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.subtomograms import read_subtomograms
+from zoo.metrics.p_values import smaller_than_uniform
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded_complexes import embedded_complexes
 from zoo.simulate.subtomogram_settings import SubtomogramSettings
@@ -116,6 +118,8 @@ def test_every_row_gets_template_score_p_q_and_pose(matched, star):
     assert set((1 / rank).round(2)) <= {float(1 + 24 + decoys) for decoys in range(7)}
     np.testing.assert_allclose(p, 1 - (1 - rank) ** 4, rtol=1e-4)
     assert "8 subtomograms, 4 templates, 30 nulls" in said and "no less than" in said
+    told = f"p-values smaller than uniform ones: p = {smaller_than_uniform(p):.2g} by a one-sided"
+    assert told in said, said
     assert "composites" in said
 
 
@@ -168,7 +172,8 @@ def test_tables_pictures_and_page(matched):
         "000001.png", "000002.png", "000003.png"
     ]  # fmt: skip
     page = (out / "index.html").read_text()
-    assert page.count("<svg") == 8 and page.count("<a href=") == 3
+    assert page.count("<svg") == 8 and page.count("<a href=") == 3 and 'src="quantiles.png"' in page
+    assert (out / "quantiles.png").read_bytes().startswith(b"\x89PNG")
     facts = json.loads((out / "matches.json").read_text())
     assert facts["subtomograms"] == 8 and facts["nulls"] == 30
     assert not (out / "work").exists()
@@ -201,6 +206,26 @@ def test_a_run_that_was_killed_goes_on_and_ends_alike(folder, star, matched, tmp
     assert code == 0, err
     assert computed == [4, 5, 6, 7]
     assert (out / "scores.csv").read_text() == (matched[0] / "scores.csv").read_text()
+
+
+def test_subtomograms_of_the_other_hand_are_matched_with_mirror(folder, star, tmp_path, match):
+    """As the mirror images of templates and nulls are without it, whitened and to the same resolution."""
+    for place in ("known", "others"):
+        (tmp_path / place).mkdir()
+        for path in (folder / place).iterdir():
+            write_volume(tmp_path / place / path.name, mirrored(read_volume(path)[0]), VOXEL)
+    rows = {}
+    for name, root, words in (("with", folder, ["--mirror"]), ("without", tmp_path, [])):
+        code, _, err = match(
+            star, "--templates", root / "known", "--null", root / "others", "--out", tmp_path / name,
+            "--limit", 2, "--count", 8, "--step", 40, "--threads", 1, "--whiten", "--finest", 60, *words,
+        )  # fmt: skip
+        assert code == 0, err
+        with open(tmp_path / name / "scores.csv", newline="") as file:
+            rows[name] = list(csv.DictReader(file))
+    for one, other in zip(rows["with"], rows["without"], strict=True):
+        for key in (f"score:{name}" for name in KNOWN):
+            assert float(one[key]) == pytest.approx(float(other[key]), abs=0.01), key
 
 
 def test_places_in_a_tomogram(folder, tmp_path, match):
@@ -255,6 +280,8 @@ BAD = {
     "regressor alone": (("--null", "{others}", "--regressor", "run"), "--regressor"),
     "step": (("--null", "{others}", "--step", 1), "the step is 4 to 40"),
     "box": (("--null", "{others}", "--box", 64), "--box 64"),
+    "finest": (("--null", "{others}", "--finest", 0), "--finest 0: a resolution"),
+    "too fine": (("--null", "{others}", "--finest", 30), "the radius is 2 to 7"),
     "shift": (("--null", "{others}", "--max-shift", 99), "0 to box/2"),
     "contrast": (("--null", "{others}", "--contrast", "dark"), "--contrast dark"),
 }

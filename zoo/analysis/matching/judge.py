@@ -20,7 +20,8 @@ class Verdicts:
     ``p`` is for the best of all templates; ``p_one`` the same without regard to there being several,
     ``p_rank`` (1 + #{c0 >= c}) / (1 + B) and ``p_share`` #{c0 >= c} / B of the best alone. ``model`` says
     where ``p`` comes from (`zoo.metrics.p_values.MODELS`), ``fit_p`` how well a tail fits. ``beaten`` (n, 6)
-    tells which decoys score as high; ``second`` the next best template, -1 where there is none.
+    tells which decoys score as high; ``second`` the next best template, -1 where there is none;
+    ``mirrored_score`` that of the mirror image of the best, NaN where that is the template itself.
     """
 
     best: np.ndarray
@@ -37,6 +38,7 @@ class Verdicts:
     second_score: np.ndarray
     rotations: np.ndarray
     shifts: np.ndarray
+    mirrored_score: np.ndarray
     templates: int
     nulls: int
 
@@ -94,4 +96,5 @@ def _one(part: Rows, row: int) -> dict:
         "second_score": float(others[second]) if second >= 0 else np.nan,
         "rotations": part.rotations[row],
         "shifts": part.shifts[row],
+        "mirrored_score": float(decoys[DECOYS.index("mirrored")]),
     }

@@ -55,6 +55,34 @@ def save_histogram(path, nulls, known, names, best: int, decoys, decoy_names, ti
     save_figure(figure, path)
 
 
+def save_quantiles(path, p, smaller: float) -> None:
+    """p-values (n,) in order against those that n uniform ones would have: a Q-Q plot, logarithmic.
+
+    Points below the line are smaller than uniform: something is there, or the null is too weak. The band
+    holds 19 of 20 uniform ones at each place. ``smaller``: `zoo.metrics.p_values.smaller_than_uniform`.
+    """
+    expected, low, high = uniform_quantiles(len(p))
+    figure = new_figure(5.2, 5.0)
+    axes = figure.add_subplot()
+    axes.fill_between(expected, low, high, color=_NULL, alpha=0.3, linewidth=0, label="95 % of uniform ones")
+    axes.plot(expected, expected, color=_OTHER, linewidth=0.8)
+    axes.plot(expected, np.sort(p), ".", color=_BEST, markersize=5, label=f"{len(p)} subtomograms")
+    axes.set(xscale="log", yscale="log", xlabel="p-values if nothing were there", ylabel="p-values found",
+             title=f"smaller than uniform? One-sided Kolmogorov-Smirnov: p = {smaller:.2g}")  # fmt: skip
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=7, frameon=False)
+    save_figure(figure, path)
+
+
+def uniform_quantiles(count: int):
+    """Means of ``count`` uniform values in order, and the 2.5 and 97.5 % points of each: (n,), (n,), (n,)."""
+    from scipy.stats import beta
+
+    place = np.arange(1, count + 1)
+    low, high = beta.ppf([[0.025], [0.975]], place, count + 1 - place)
+    return place / (count + 1.0), low, high
+
+
 def small_histogram(nulls, known, best: int) -> str:
     """The same without words, as SVG for a page."""
     nulls, known = np.asarray(nulls, float), np.asarray(known, float)
@@ -82,8 +110,8 @@ def small_histogram(nulls, known, best: int) -> str:
     )
 
 
-def page_head(title: str, lines: list[str]) -> str:
-    """The beginning of the page: title, lines of the summary, head of the table."""
+def page_head(title: str, lines: list[str], picture: str) -> str:
+    """The beginning of the page: title, lines of the summary, a picture by its name, head of the table."""
     words = "".join(f"<p>{escape(line)}</p>" for line in lines)
     head = "".join(
         f"<th>{each}</th>"
@@ -92,8 +120,10 @@ def page_head(title: str, lines: list[str]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>'
         "body{font:14px sans-serif;margin:2em}td,th{padding:2px 10px;text-align:left;border-bottom:"
-        f"1px solid #ddd}}.no{{color:#888}}</style><h1>{escape(title)}</h1>{words}<p>Blue: scores of the "
-        "nulls; red: the best template, grey: the others; green: what one null in a hundred reaches.</p>"
+        f"1px solid #ddd}}.no{{color:#888}}</style><h1>{escape(title)}</h1>{words}"
+        f'<p><img src="{escape(picture)}" alt="p-values against uniform ones" width="400"></p>'
+        "<p>Blue: scores of the nulls; red: the best template, grey: the others; green: what one null in a "
+        "hundred reaches.</p>"
         f"<table><tr>{head}</tr>\n"
     )
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from zoo.analysis.markers import MATCHES
-from zoo.analysis.matching.match_report import PAGE, PASSING, PICTURES, STAR, TABLE, check_fdr, write_report
+from zoo.analysis.matching.match_report import (
+    PAGE,
+    PASSING,
+    PICTURES,
+    QUANTILES,
+    STAR,
+    TABLE,
+    check_fdr,
+    write_report,
+)
 from zoo.analysis.matching.match_run import MatchRun, NullSettings
 from zoo.analysis.matching.null_maps import NullMaps, OwnMaps, check_count
 from zoo.analysis.matching.template_files import EMBEDDED, files_in, read_maps
@@ -27,7 +36,7 @@ from zoo.input_files import existing_file
 from zoo.ops.matching.prepared_templates import SearchSettings
 
 WORK = "work"
-_WRITTEN = (MATCHES, STAR, PASSING, TABLE, PAGE, PICTURES)
+_WRITTEN = (MATCHES, STAR, PASSING, TABLE, PAGE, PICTURES, QUANTILES)
 
 MakeSource = Callable[[int, float, np.ndarray], NullMaps]
 
@@ -35,7 +44,9 @@ MakeSource = Callable[[int, float, np.ndarray], NullMaps]
 @dataclass(frozen=True)
 class MatchInput:
     """What a person gave (``zoo-infer match --help``); ``null`` is None where a generator makes the nulls,
-    ``contrast`` the sign of dense matter, 0: it is measured."""
+    ``contrast`` the sign of dense matter, 0: it is measured. ``mirror``: the subtomograms have the other
+    hand. ``finest_angstrom`` is the resolution up to which scores go, None: a third of the box, at most 12
+    Fourier voxels."""
 
     subtomograms: Path
     templates: Path
@@ -48,6 +59,9 @@ class MatchInput:
     max_shift_voxels: float | None = None
     resolution_angstrom: float | None = None
     contrast: int = 0
+    mirror: bool = False
+    whiten: bool = False
+    finest_angstrom: float | None = None
     pixel_size_angstrom: float | None = None
     limit: int | None = None
     pictures: int = 20
@@ -70,6 +84,8 @@ def check_input(
     for name, value in (("threads", given.threads), ("limit", given.limit)):
         if value is not None and value < 1:
             raise ZooError(f"--{name} {value}: expected 1 or more")
+    if given.finest_angstrom is not None and not given.finest_angstrom > 0:
+        raise ZooError(f"--finest {given.finest_angstrom:g}: a resolution in Å is more than 0")
     if given.pictures < 0:
         raise ZooError(f"--pictures {given.pictures}: expected 0 or more")
     for place in (given.templates, given.null):
@@ -110,8 +126,15 @@ def match_files(
     if isinstance(reader, TiltStackReader):
         reader.keeps = box
     voxel = _one_voxel_size(reader) * reader.box / box
+    radius = None if given.finest_angstrom is None else round(box * voxel / given.finest_angstrom)
     try:
-        search = SearchSettings(box, given.step_deg, max_shift_voxels=given.max_shift_voxels)
+        search = SearchSettings(
+            box,
+            given.step_deg,
+            radius=radius,
+            max_shift_voxels=given.max_shift_voxels,
+            whiten=given.whiten,
+        )
     except ValueError as error:
         raise ZooError(f"the search cannot work: {error}") from error
     if overwrite:
@@ -160,6 +183,7 @@ def _match(given, out, work, reader, settings, search, voxel, make_source, notes
         NullSettings(given.count, given.seed),
         {"voxel_size_angstrom": voxel, "source": str(given.subtomograms.absolute())},
         given.threads or available_cpus(),
+        given.mirror,
     )
     run.run(progress)
     _, lines = write_report(out, run, given.fdr, given.pictures, voxel, MATCHES)

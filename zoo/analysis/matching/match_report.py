@@ -6,22 +6,30 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from zoo.analysis.matching.decoys import DECOYS
 from zoo.analysis.matching.judge import Verdicts, judge
-from zoo.analysis.matching.match_figure import page_head, page_row, save_histogram, small_histogram
+from zoo.analysis.matching.match_figure import (
+    page_head,
+    page_row,
+    save_histogram,
+    save_quantiles,
+    small_histogram,
+)
 from zoo.analysis.matching.match_run import MatchRun
 from zoo.analysis.selection import write_selection
 from zoo.errors import ZooError
 from zoo.files import whole_file, write_json
-from zoo.metrics.p_values import MODELS
+from zoo.metrics.p_values import MODELS, smaller_than_uniform
 
-STAR, PASSING, TABLE, PAGE, PICTURES = (
+STAR, PASSING, TABLE, PAGE, PICTURES, QUANTILES = (
     "matches.star",
     "passing.star",
     "scores.csv",
     "index.html",
     "histograms",
+    "quantiles.png",
 )
 
 
@@ -48,8 +56,9 @@ def write_report(
     lines = summary(found, run, fdr)
     _write_table(folder / TABLE, run, found, images)
     (folder / PICTURES).mkdir(exist_ok=True)
+    save_quantiles(folder / QUANTILES, found.p, smaller_than_uniform(found.p))
     with whole_file(folder / PAGE, "w") as page:
-        page.write(page_head("Templates and nulls", lines))
+        page.write(page_head("Templates and nulls", lines, QUANTILES))
         for scores in run.parts():
             for row, number in enumerate(scores.rows.tolist()):
                 best = int(scores.best[row])
@@ -127,6 +136,12 @@ def summary(found: Verdicts, run: MatchRun, fdr: float) -> list[str]:
         + f"; of the best of {found.templates} templates each (Sidak): ranks of {found.nulls} nulls alone "
         f"say no less than {1 - (1 - 1 / (1 + found.nulls)) ** found.templates:.2g}"
     )
+    lines.append(
+        f"p-values smaller than uniform ones: p = {smaller_than_uniform(found.p):.2g} by a one-sided "
+        f"Kolmogorov-Smirnov test ({QUANTILES})"
+    )
+    if hint := wrong_hand(found, run.mirror):
+        lines.append(hint)
     for number, name in enumerate(DECOYS):
         beats = int((found.beaten[:, number] & called).sum())
         if beats:
@@ -138,6 +153,19 @@ def summary(found: Verdicts, run: MatchRun, fdr: float) -> list[str]:
     if left:
         lines.append(f"draws that are too like a template are not in its null: {left}")
     return lines
+
+
+def wrong_hand(found: Verdicts, mirror: bool) -> str:
+    """A line where mirror images fit better than the templates in most subtomograms (sign test), else ""."""
+    mirrored = found.mirrored_score
+    told = np.isfinite(mirrored)
+    better = int((mirrored[told] > found.score[told]).sum())
+    if not told.any() or stats.binomtest(better, int(told.sum()), 0.5, alternative="greater").pvalue > 0.01:
+        return ""
+    return (
+        f"the mirror image of the best template scores higher in {better} of {int(told.sum())}: the "
+        f"tomograms may have the other hand; try it {'without' if mirror else 'with'} --mirror"
+    )
 
 
 def _write_table(path: Path, run: MatchRun, found: Verdicts, images: list[str]) -> None:
