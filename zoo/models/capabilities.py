@@ -35,7 +35,10 @@ class EncodesByLikelihood(Encodes):
     exported model has it.
     """
 
-    likelihood_features: tuple[str, ...] = ("image", "ctf", "pixel_size_angstrom")
+    @property
+    def likelihood_features(self) -> tuple[str, ...]:
+        """Features of the records that the likelihood reads."""
+        return ("image", "ctf", "pixel_size_angstrom")
 
     @property
     def has_likelihood(self) -> bool:

@@ -21,7 +21,8 @@ class Observed(NamedTuple):
     shifts: np.ndarray | None = None
 
     def chosen(self, rows) -> Observed:
-        return Observed(*(None if part is None else part[rows] for part in self))
+        there = {name: part[rows] for name, part in self._asdict().items() if part is not None}
+        return self._replace(**there)
 
 
 class Candidates(NamedTuple):

@@ -49,7 +49,7 @@ class BegunByReconstruction(EncodesByLikelihood):
     def likelihood_features(self) -> tuple[str, ...]:
         """What the likelihood reads of a particle: its pose too, where poses are known."""
         more = ("euler_deg", "shift_angstrom", "source_row") if self.settings.poses == "known" else ()
-        return (*EncodesByLikelihood.likelihood_features, *more)
+        return (*super().likelihood_features, *more)
 
     @property
     def has_likelihood(self) -> bool:
