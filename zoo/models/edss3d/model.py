@@ -44,7 +44,8 @@ class EDSS3D(SupervisedModel, Segments):
         s = EDSS3DConfig.of(config, "edss3d")
         if not s.classes:
             s = EDSS3DConfig.of({**s.values(), "classes": len(s.names()) or 2}, "edss3d")
-        self.learning, self.flips, self.turns = s, s.flips, s.turns
+        self.learning, self.settings = s, s
+        self.flips, self.turns = s.flips, s.turns
         self.box, self.voxel_size_angstrom, self.classes = s.box, s.voxel_size_angstrom, s.classes
         self.class_names = tuple(s.names())
         self.network = _network(s, self.first_initialiser_seed)
@@ -85,8 +86,8 @@ class EDSS3D(SupervisedModel, Segments):
 
     def make_loss(self) -> keras.losses.Loss:
         """The categorical cross-entropy of every voxel, and what ``loss`` adds."""
-        if self.learning.loss == "tversky":
-            return CrossEntropyAndTversky(self.learning.missed_weight)
+        if self.settings.loss == "tversky":
+            return CrossEntropyAndTversky(self.settings.missed_weight)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def call(self, batch: Mapping[str, Any], training: bool = False):
