@@ -141,7 +141,7 @@ def test_the_last_search_finds_classes_and_poses_that_were_lost(small, found):
 
 
 @pytest.mark.parametrize(
-    ("evidence", "poses", "again"), [(149.0, "find", True), (151.0, "find", False), (149.0, "known", False)]
+    ("evidence", "poses", "again"), [(99.0, "find", True), (101.0, "find", False), (99.0, "known", False)]
 )
 def test_all_are_searched_again_where_images_say_little(small, monkeypatch, evidence, poses, again):
     config = dataclasses.replace(small.config, poses=poses, final_rounds=1)

@@ -106,7 +106,7 @@ class AbInitio3DConfig(zoo_config.Config):
     refine_steps: int = setting(3, "of Gauss and Newton for each of them", least=1, most=100)
     final_rounds: int = setting(12, "passes of the halves apart, at most", least=1, most=100)
     search_again_below: float = setting(
-        150.0,
+        100.0,
         "evidence per image, below which all are searched once more, finer, at the end; 0: never",
         least=0,
         most=1e6,
