@@ -179,7 +179,8 @@ def test_series_of_clusters_and_paths(written, latents, tmp_path):
     np.testing.assert_allclose(listed["latents"]["cluster_00_path"], series["cluster_00_path"])
 
 
-@pytest.mark.parametrize("kind", ["latents", pytest.param("clusters", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["latents", "clusters"])
 def test_maps_do_not_stay_in_memory(tmp_path, measured_python, kind):
     """A hundred more of 64 voxels are 105 MB: 1,000 of 128 would be 8.4 GB."""
     code = """

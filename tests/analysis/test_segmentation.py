@@ -347,6 +347,7 @@ peak()
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_tomogram(tmp_path, measured_python):
     from zoo.data.formats.mrc import StackWriter
 

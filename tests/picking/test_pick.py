@@ -229,6 +229,7 @@ def write_repeated(path, shape, pattern):
             writer.write(pattern[: min(len(pattern), shape[0] - start)])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_tomogram(tmp_path, measured_python):
     pattern, _ = scene((40, 256, 256), 60)
     for name, sections in (("small.mrc", 40), ("large.mrc", 400)):  # 10 and 100 MiB

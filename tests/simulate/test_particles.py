@@ -184,6 +184,7 @@ def test_progress_reaches_the_end(classes, tmp_path):
     assert seen == [(4, 15), (8, 15), (12, 15), (15, 15)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_count(tmp_path, measured_python):
     code = """
         import resource, sys

@@ -134,7 +134,10 @@ def test_full_disk_is_one_line_and_exit_code_2(stack, tmp_path):
     assert not list(out.glob("*.tfrecord")) and not list(out.glob("**/*.part"))
 
 
-@pytest.mark.parametrize("number, code, processes", [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
+@pytest.mark.parametrize(
+    "number, code, processes",
+    [(signal.SIGINT, 130, 2), pytest.param(signal.SIGTERM, 143, 1, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_leaves_no_temporary_files_and_goes_on(sparse_stack, tmp_path, number, code, processes):
     for attempt in range(5):
         out = tmp_path / f"set{attempt}"

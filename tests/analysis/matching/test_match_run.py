@@ -159,6 +159,7 @@ def test_latents_decide_where_there_are_any(tmp_path, maps):
         make(tmp_path / "other", maps, source=near).run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"count": 320}, {"rows": 12}])
 def test_memory_follows_neither_draws_nor_rows(tmp_path, maps, more):
     def peak(place, **numbers):

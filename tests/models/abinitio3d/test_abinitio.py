@@ -238,6 +238,7 @@ def apart(small, found, images):
     return run
 
 
+@pytest.mark.slow
 def test_halves_that_are_refined_apart_agree_in_signal_and_not_in_noise(small, found):
     """Noise is laid over a start that is right: that is all its halves may agree in."""
     signal = apart(small, found, small.images).results()

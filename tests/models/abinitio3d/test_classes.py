@@ -17,7 +17,7 @@ def projections(volume, frames, shifts, plane):
     return slices * np.exp(-2j * np.pi / plane.box * (shifts @ plane.points.T))
 
 
-@pytest.mark.parametrize("hand", [1, -1])
+@pytest.mark.parametrize("hand", [pytest.param(1, marks=pytest.mark.slow), -1])
 def test_a_turned_class_comes_back_with_its_poses(hand):
     truth = embedded_maps(32, 10.0)[[2, 1]]
     turn = Rotation.from_rotvec([0.5, -1.1, 0.8]).as_matrix()

@@ -71,6 +71,7 @@ def test_half_maps_hold_the_half_sets_of_the_file(small):
         assert (own > other + 0.005).all(), (side, own, other)
 
 
+@pytest.mark.slow
 def test_poses_within_a_range_come_nearer_to_the_truth_and_do_not_leave_it(small):
     rng = np.random.default_rng(3)
     uniform = rng.random((len(small.images), 6))

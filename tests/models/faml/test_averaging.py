@@ -331,6 +331,7 @@ def collapsed(truth, **settings):
     return model
 
 
+@pytest.mark.slow
 def test_a_class_that_lost_its_subtomograms_starts_again_from_half_of_the_largest(truth):
     model = collapsed(truth)
     np.testing.assert_allclose(model.alpha, [0.5, 0.5])
