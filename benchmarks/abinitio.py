@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from zoo.data.formats.images import ImageReader
 from zoo.data.formats.mrc import read_volume
@@ -124,11 +123,9 @@ def lay_over(maps, truth, states):
 def pose_errors(table, found, k, alignment, hand, of_state):
     """Angles in degrees between found and true orientations of a class's images of its state."""
     rows = (found.class_number == k) & of_state
-    euler = np.stack([table.rot_deg, table.tilt_deg, table.psi_deg], axis=1)[rows]
-    true = Rotation.from_euler("ZYZ", euler, degrees=True).inv().as_matrix()
+    true = fv.matrices_of_frames(fv.frames_of_euler(table.euler_deg()[rows]))
     frames = found.frames[rows] @ (np.diag([hand, 1, 1]) @ alignment.rotation.T)
-    whole = np.concatenate([frames, np.cross(frames[:, 0], frames[:, 1])[:, None]], axis=1)
-    cosine = (np.einsum("nij,nij->n", whole, true) - 1) / 2
+    cosine = (np.einsum("nij,nij->n", fv.matrices_of_frames(frames), true) - 1) / 2
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 

@@ -29,6 +29,7 @@ from zoo.data.formats.mrc import read_volume
 from zoo.data.particles import read_particles
 from zoo.metrics.fsc import fsc, resolution_at
 from zoo.metrics.mask import sphere_mask
+from zoo.ops.fourier_volume import frames_of_euler
 from zoo.ops.fourier_volume.threads import cores
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded import embedded_classes
@@ -115,10 +116,12 @@ def against_relion(star: Path, options) -> None:
 
 def poses_of(table, voxel: float) -> Poses:
     """True poses and half sets of a simulated table."""
-    frames = Rotation.from_euler("ZYZ", table.euler_deg(), degrees=True).inv().as_matrix()[:, :2]
     shifts = -table.shift_angstrom() / voxel
     return Poses(
-        frames.astype("f4"), shifts.astype("f4"), np.ones(len(table), "f4"), table.random_subset.copy()
+        frames_of_euler(table.euler_deg()),
+        shifts.astype("f4"),
+        np.ones(len(table), "f4"),
+        table.random_subset.copy(),
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from zoo.analysis.matching.decoys import mirrored
 from zoo.data.formats.mrc import read_volume, write_volume
 from zoo.data.formats.star_blocks import read_star_blocks
 from zoo.data.subtomograms import read_subtomograms
+from zoo.metrics.alignment import mirror
 from zoo.metrics.p_values import smaller_than_uniform
 from zoo.simulate.classes import ClassMaps
 from zoo.simulate.embedded_complexes import embedded_complexes
@@ -213,7 +213,7 @@ def test_subtomograms_of_the_other_hand_are_matched_with_mirror(folder, star, tm
     for place in ("known", "others"):
         (tmp_path / place).mkdir()
         for path in (folder / place).iterdir():
-            write_volume(tmp_path / place / path.name, mirrored(read_volume(path)[0]), VOXEL)
+            write_volume(tmp_path / place / path.name, mirror(read_volume(path)[0]), VOXEL)
     rows = {}
     for name, root, words in (("with", folder, ["--mirror"]), ("without", tmp_path, [])):
         code, _, err = match(

@@ -102,6 +102,6 @@ def transform_map(
 
 
 def mirror(volume: np.ndarray) -> np.ndarray:
-    """The other hand: x -> -x about voxel box // 2."""
-    flipped = np.asarray(volume)[:, :, ::-1]
-    return np.roll(flipped, 1, axis=2) if volume.shape[2] % 2 == 0 else flipped
+    """The other hand of volumes (..., n, n, n): x -> -x about voxel n // 2."""
+    flipped = np.asarray(volume)[..., ::-1]
+    return np.roll(flipped, 1, axis=-1) if volume.shape[-1] % 2 == 0 else flipped

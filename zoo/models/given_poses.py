@@ -50,16 +50,28 @@ def given_poses(info: Any, asked: str) -> GivenPoses:
     return GivenPoses(angles, origins, half)
 
 
+def in_no_half(half: np.ndarray) -> np.ndarray:
+    """Rows of ``half (n,)`` that are neither 1 nor 2."""
+    return np.flatnonzero((half != 1) & (half != 2))
+
+
+def unlike_sizes(half: np.ndarray) -> np.ndarray | None:
+    """Sizes of half sets 1 and 2 where their FSC would be that of a much smaller one, else None."""
+    sizes = np.bincount(half, minlength=3)[1:]
+    unlike = sizes.min() < _LEAST_RATIO * sizes.max() and len(half) >= _FEW
+    return sizes if unlike else None
+
+
 def _check_half_sets(info, half, source_row) -> None:
-    wrong = np.flatnonzero((half != 1) & (half != 2))
+    wrong = in_no_half(half)
     if len(wrong):
         raise ZooError(
             f"{info.path}: row {int(source_row[wrong[0]]) + 1} of its source has half set {half[wrong[0]]} "
             f"({len(wrong)} of {len(half)} are neither 1 nor 2); complete rlnRandomSubset, or pack again "
             "without that column"
         )
-    sizes = np.bincount(half, minlength=3)[1:]
-    if sizes.min() < _LEAST_RATIO * sizes.max() and len(half) >= _FEW:
+    sizes = unlike_sizes(half)
+    if sizes is not None:
         raise ZooError(
             f"{info.path}: half sets of {sizes[0]} and {sizes[1]} particles: their FSC would be that of the "
             "smaller one; pack particles of both, or pack again without rlnRandomSubset"

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from zoo.analysis.matching.decoys import DECOYS, decoys_of, mirrored
+from zoo.analysis.matching.decoys import DECOYS, decoys_of
 from zoo.analysis.matching.judge import judge
 from zoo.analysis.matching.match_run import MatchRun, NullSettings, Rows
 from zoo.analysis.matching.null_maps import GeneratedMaps, OwnMaps
 from zoo.data.formats.fourier_weights import half_of
 from zoo.data.wedge import wedge_mask
 from zoo.errors import ZooError
+from zoo.metrics.alignment import mirror
 from zoo.metrics.p_values import MODELS, p_value
 from zoo.ops.matching.prepared_templates import SearchSettings, prepare, with_shell_power_of
 from zoo.ops.matching.template_search import Subtomogram
@@ -118,7 +119,7 @@ def test_subtomograms_of_the_other_hand(tmp_path, maps):
 
     class Mirrored(Volumes):
         def read(self, rows):
-            return mirrored(self.volumes[rows])
+            return mirror(self.volumes[rows])
 
     def found(place, reader, mirror):
         search = replace(SEARCH, step_deg=20, candidates=4)

@@ -126,6 +126,15 @@ def test_rare_classes_weigh_by_their_root():
     assert whole[0] * 980_000 == pytest.approx(whole[1] * 9_800, rel=1e-5)
 
 
+def one_held_back(volumes, labels):
+    """A batch of three cubes, the second of them not learned from."""
+    return {
+        "volume": volumes[..., None],
+        "voxel_labels": labels.astype(np.int32),
+        HELD_BACK: np.array([0, 1, 0]),
+    }
+
+
 @pytest.mark.parametrize("weights", ["none", "balanced"])
 def test_the_loss_is_the_cross_entropy_of_all_voxels(weights):
     volumes, labels = cubes(3)
@@ -134,11 +143,7 @@ def test_the_loss_is_the_cross_entropy_of_all_voxels(weights):
     model.compile()
     chosen = balanced_weights(counts) if weights == "balanced" else None
     learner = Supervision(model, model.target, model.learning, chosen)
-    batch = {
-        "volume": volumes[..., None],
-        "voxel_labels": labels.astype(np.int32),
-        HELD_BACK: np.array([0, 1, 0]),
-    }
+    batch = one_held_back(volumes, labels)
     loss = float(learner.player_loss("model", batch, {}, None, 0)[0])
     share = keras.ops.convert_to_numpy(model.segment(batch)["probability"])
     true = np.take_along_axis(share, labels[..., None].astype(int), axis=-1)[..., 0]
@@ -161,11 +166,7 @@ def test_the_tversky_loss_is_its_formula(missed, weights):
     model.compile()
     chosen = balanced_weights(counts, 0.5) if weights == "root" else None
     learner = Supervision(model, model.target, model.learning, chosen)
-    batch = {
-        "volume": volumes[..., None],
-        "voxel_labels": labels.astype(np.int32),
-        HELD_BACK: np.array([0, 1, 0]),
-    }
+    batch = one_held_back(volumes, labels)
     loss = float(learner.player_loss("model", batch, {}, None, 0)[0])
     share = keras.ops.convert_to_numpy(model.segment(batch)["probability"]).astype(np.float64)
     each = np.ones(labels.shape) if chosen is None else chosen[labels].astype(np.float64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage
 
+from zoo.metrics.alignment import mirror
+
 DECOYS = ("sphere", "gaussian", "ellipsoid", "mirrored", "scaled", "phases_randomised")
 _SCALE = 1.25
 _EDGE_VOXELS = 1.0
@@ -41,14 +43,7 @@ def decoys_of(density: np.ndarray, seed: int = 0) -> np.ndarray:
     )
     middle = np.full(3, n // 2)
     scaled = ndimage.affine_transform(density, np.eye(3) / _SCALE, middle - middle / _SCALE, order=1)
-    return np.stack([*bodies, mirrored(density), scaled, _phases_randomised(density, seed)]).astype(
-        np.float32
-    )
-
-
-def mirrored(maps: np.ndarray) -> np.ndarray:
-    """Maps (..., n, n, n) mirrored in x about voxel n // 2."""
-    return np.roll(maps[..., ::-1], 1 - maps.shape[-1] % 2, axis=-1)
+    return np.stack([*bodies, mirror(density), scaled, _phases_randomised(density, seed)]).astype(np.float32)
 
 
 def _phases_randomised(density, seed):

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.analysis.matching.decoys import decoys_of, mirrored
+from zoo.analysis.matching.decoys import decoys_of
 from zoo.analysis.matching.null_maps import NullMaps
 from zoo.data.formats.fourier_weights import whole_of
 from zoo.data.packing.resample import fourier_resample
 from zoo.data.packing.threads import one_blas_thread
 from zoo.errors import ZooError
 from zoo.files import whole_file, write_json
+from zoo.metrics.alignment import mirror
 from zoo.ops.matching.prepared_templates import SearchSettings, prepare, with_shell_power_of
 from zoo.ops.matching.template_search import Subtomogram
 
@@ -275,15 +276,17 @@ class MatchRun:
 
     def _as_seen(self, maps: np.ndarray) -> np.ndarray:
         """Maps (..., n, n, n) as the subtomograms show them: mirrored in x if these have the other hand."""
-        return mirrored(maps) if self.mirror else maps
+        return mirror(maps) if self.mirror else maps
 
     def _prepared(self, maps: np.ndarray) -> np.ndarray:
         return prepare(self.search, self._as_seen(maps))
 
     def _draws(self, numbers: np.ndarray) -> np.ndarray:
-        """Draws by number, prepared (m, 4, j); made 64 at a time, and kept in files."""
-        return np.stack([self._file_of_draws(int(each) // _DRAWS_AT_ONCE)[int(each) % _DRAWS_AT_ONCE]
-                         for each in numbers])  # fmt: skip
+        """Draws by number, in order, prepared (m, 4, j); made 64 at a time, and kept in files."""
+        places, inside = np.divmod(numbers, _DRAWS_AT_ONCE)
+        return np.concatenate(
+            [self._file_of_draws(int(place))[inside[places == place]] for place in np.unique(places)]
+        )
 
     def _file_of_draws(self, place: int) -> np.ndarray:
         path = self.work / f"draws-{place:05d}.npy"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from zoo.analysis.maps import write_overlay_script
 from zoo.analysis.markers import RECONSTRUCTION
@@ -23,7 +22,7 @@ from zoo.data.formats.images import ImageReader
 from zoo.data.formats.mrc import read_volume
 from zoo.data.packing.pixel_sizes import check_pixel_sizes
 from zoo.errors import ZooError
-from zoo.ops.fourier_volume import euler_of_frames
+from zoo.ops.fourier_volume import euler_of_frames, frames_of_euler
 
 _LEAST_BOX = 8
 _FEWEST = 2  # particles of each half
@@ -89,10 +88,9 @@ def open_images(found: Found, box: int | None, say: Callable[[str], None]) -> tu
 
 def poses_at(found: Found, rows: np.ndarray, weights: np.ndarray, voxel_size_angstrom: float) -> Poses:
     """Poses of some particles in voxels, each counted by its weight."""
-    frames = Rotation.from_euler("ZYZ", found.euler_deg[rows], degrees=True).inv().as_matrix()[:, :2]
     shifts = -found.origin_angstrom[rows] / voxel_size_angstrom
     return Poses(
-        frames.astype(np.float32),
+        frames_of_euler(found.euler_deg[rows]),
         shifts.astype(np.float32),
         np.asarray(weights, np.float32),
         found.halves.half[rows],

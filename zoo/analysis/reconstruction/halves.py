@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.models.given_poses import in_no_half, unlike_sizes
 from zoo.ops.fourier_volume import uniforms
 
 _STREAM = 41
-_LEAST_RATIO = 0.5
-_FEW = 40  # so few particles may fall unevenly by chance
 DRAWN = "drawn"
 
 
@@ -35,15 +34,15 @@ def choose_halves(stated: np.ndarray, uid: np.ndarray, seed: int, where: str, dr
     stated = np.asarray(stated, np.int64)
     if draw or not stated.any():
         return Halves(drawn_halves(uid, seed), f"drawn by uid, seed {seed}")
-    wrong = np.flatnonzero((stated != 1) & (stated != 2))
+    wrong = in_no_half(stated)
     if len(wrong):
         raise ZooError(
             f"{where}: particle {wrong[0] + 1} has half set {stated[wrong[0]]} ({len(wrong)} of "
             f"{len(stated)} are neither 1 nor 2); complete rlnRandomSubset, or draw new ones with "
             "--new-halves"
         )
-    sizes = np.bincount(stated, minlength=3)[1:]
-    if sizes.min() < _LEAST_RATIO * sizes.max() and len(stated) >= _FEW:
+    sizes = unlike_sizes(stated)
+    if sizes is not None:
         raise ZooError(
             f"{where}: half sets of {sizes[0]} and {sizes[1]} particles: their FSC would be that of the "
             "smaller one; select particles of both, or draw new halves with --new-halves"

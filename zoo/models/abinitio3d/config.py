@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from zoo import config as zoo_config
 from zoo.config import setting
 from zoo.errors import ZooError
+from zoo.models import pose_settings
 from zoo.registry import Entry, add
 
 FEWEST_PER_CLASS = 20
@@ -56,25 +57,9 @@ class AbInitio3DConfig(zoo_config.Config):
     voxel_size_angstrom: float = setting(10.0, "edge of a pixel", unit="Å", above=0, most=1e4)
     count: int = setting(9000, "particles of the data set", least=1, most=_MOST)
     classes: int = setting(3, "maps to look for; those that turn out the same are merged", least=1, most=50)
-    poses: str = setting(
-        "find",
-        "of the particles: found from nothing, or known from their own file",
-        choices=("find", "known"),
-    )
-    pose_range_deg: float = setting(
-        0.0,
-        "with poses=known: how far a pose may turn from that of the file; 0: not at all",
-        unit="degrees",
-        least=0,
-        most=90,
-    )
-    pose_range_angstrom: float = setting(
-        0.0,
-        "with poses=known: how far a particle may move from where the file has it; 0: not at all",
-        unit="Å",
-        least=0,
-        most=1e4,
-    )
+    poses: str = pose_settings.poses("of the particles: found from nothing, or known from their own file")
+    pose_range_deg: float = pose_settings.pose_range_deg()
+    pose_range_angstrom: float = pose_settings.pose_range_angstrom()
     batch_size: int = setting(500, "images in a step", least=1, most=100_000)
     max_radius: int = setting(
         0,
@@ -120,11 +105,8 @@ class AbInitio3DConfig(zoo_config.Config):
 
     def _problems(self):
         largest = (self.box - 1) // 2
-        for name in ("pose_range_deg", "pose_range_angstrom"):
-            yield (
-                getattr(self, name) > 0 and self.poses != "known",
-                f"{name}={getattr(self, name):g} is about poses of the file; add poses=known",
-            )
+        unused = pose_settings.range_without_poses(self)
+        yield bool(unused), unused
         yield (
             self.count < FEWEST_PER_CLASS * self.classes,
             f"{self.count} particles for classes={self.classes}: expected at least {FEWEST_PER_CLASS} for "

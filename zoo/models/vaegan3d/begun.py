@@ -13,7 +13,8 @@ from zoo.models.abinitio3d.model import AbInitio3D
 from zoo.models.base import ZooModel
 from zoo.models.capabilities import EncodesByLikelihood
 from zoo.models.outcome import Results, pose_columns
-from zoo.models.vaegan3d.config import OF_POSES, VAEGAN3DConfig
+from zoo.models.pose_settings import OF_POSES
+from zoo.models.vaegan3d.config import VAEGAN3DConfig
 from zoo.models.vaegan3d.likelihood import KnownRange, StateLikelihood
 from zoo.models.vaegan3d.start import Start
 from zoo.models.vaegan3d.state_latents import place_states

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from zoo.config import Config, FirstPhase, setting
 from zoo.errors import ZooError
+from zoo.models import pose_settings
 from zoo.models.abinitio3d.config import AbInitio3DConfig
 from zoo.registry import Entry, add
 
@@ -58,23 +59,9 @@ class VAEGAN3DConfig(Config):
         "full", "of the start; less is for trying things out", choices=("full", "quick", "least")
     )
     classes: int = setting(3, "states that the start looks for; it may find fewer", least=1, most=50)
-    poses: str = setting(
-        "find", "with a start: found from nothing, or known from the file", choices=("find", "known")
-    )
-    pose_range_deg: float = setting(
-        0.0,
-        "with poses=known: how far a pose may turn from that of the file; 0: not at all",
-        unit="degrees",
-        least=0,
-        most=90,
-    )
-    pose_range_angstrom: float = setting(
-        0.0,
-        "with poses=known: how far a particle may move from where the file has it; 0: not at all",
-        unit="Å",
-        least=0,
-        most=1e4,
-    )
+    poses: str = pose_settings.poses("with a start: found from nothing, or known from the file")
+    pose_range_deg: float = pose_settings.pose_range_deg()
+    pose_range_angstrom: float = pose_settings.pose_range_angstrom()
     held_back: float = setting(
         0.1, "share of the particles that the encoder never learns from", least=0, most=0.9
     )
@@ -215,9 +202,8 @@ class VAEGAN3DConfig(Config):
             )
         if self.start == "none" and self.poses == "known":
             raise ZooError("poses=known: a start takes them; give start=abinitio3d (preset default) too")
-        for name in ("pose_range_deg", "pose_range_angstrom"):
-            if getattr(self, name) and self.poses != "known":
-                raise ZooError(f"{name}={getattr(self, name):g} is about poses of the file; add poses=known")
+        if unused := pose_settings.range_without_poses(self):
+            raise ZooError(unused)
         if self.start != "none" and self.pose_search:
             raise ZooError(f"start={self.start}: brings the poses along; give pose_search=false too")
         if self.start != "none" and self.box < _LEAST_BOX:
@@ -242,12 +228,11 @@ class VAEGAN3DConfig(Config):
             # A pass over many particles in tiny batches would be no small effort.
             values = {**small, "batch_size": max(small["batch_size"], self.count // _LEAST_BATCHES)}
         if self.poses == "known":
-            values |= {name: getattr(self, name) for name in OF_POSES}
+            values |= {name: getattr(self, name) for name in pose_settings.OF_POSES}
         preset = "tiny" if self.start_effort == "quick" else "default"
         return FirstPhase(self.start, preset, values)
 
 
-OF_POSES = ("poses", "pose_range_deg", "pose_range_angstrom")
 _LEAST_BOX = 16  # of abinitio3d
 _LEAST_BATCHES = 20  # of a pass of the smallest start
 _POSE_SEARCH = {
