@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.formats.subtomogram_star_write import write_subtomograms
 from zoo.data.particles import write_particles
 from zoo.data.reopen import SourceRecord, reopen_source, require_same_rows
 from zoo.errors import ZooError
@@ -59,6 +58,9 @@ def write_selection(table, source_row, path, columns=None) -> int:
     extra = {name: np.asarray(values)[first] for name, values in (columns or {}).items()}
     part = table.select(np.searchsorted(table.source_row, rows))
     if table.image_ndim == 3:
+        # Not before: it imports pandas, and commands check their words with what else is here.
+        from zoo.data.formats.subtomogram_star_write import write_subtomograms
+
         write_subtomograms(part, path, extra_columns=extra or None)
     else:
         write_particles(part, path, extra_columns=extra or None)
