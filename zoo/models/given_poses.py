@@ -44,10 +44,26 @@ def given_poses(info: Any, asked: str) -> GivenPoses:
     if not np.isfinite(origins).any():
         origins = np.zeros_like(origins)
     require_poses(info, np.concatenate([angles, origins], axis=1), asked)
-    half = np.asarray(columns.get("random_subset", np.zeros(len(angles))), np.int64)
+    half = _stated_half_sets(columns)
     if half.any():
         _check_half_sets(info, half, columns["source_row"])
     return GivenPoses(angles, origins, half)
+
+
+def usable_half_sets(info: Any) -> np.ndarray:
+    """Half sets ``(n,)`` of the file, 1 or 2, in record order; all 0 where they are stated for some particles
+    only, or are of very different size, and others have to be drawn."""
+    columns = info.load_table()
+    half = _stated_half_sets(columns)
+    try:
+        _check_half_sets(info, half, columns["source_row"])
+    except ZooError:
+        return np.zeros_like(half)
+    return half
+
+
+def _stated_half_sets(columns) -> np.ndarray:
+    return np.asarray(columns.get("random_subset", np.zeros(len(columns["source_row"]))), np.int64)
 
 
 def in_no_half(half: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def small_set(sigma=0.5, count=COUNT, seed=0):
     rng = np.random.default_rng(seed)
     maps = embedded_maps(BOX, PIXEL)[[0, 2]]
     frames = frames_of_uniforms(rng.random((count, 3)))
-    label = np.arange(count) // 2 % 2  # both halves see both
+    label = np.arange(count) % 2  # in turn, as a file may have them: both halves must see both
     ctf = np.tile([0.0, 0.0, 0.0, 300.0, 2.7, 0.1, 0.0, 0.0, 1.0], (count, 1))
     ctf[:, :2] = rng.uniform(10000, 25000, (count, 1))
     origin = rng.uniform(-1, 1, (count, 2))

@@ -78,6 +78,7 @@ def test_half_2_is_laid_over_half_1_with_its_poses_and_nothing_else_moves():
         "members": np.array([3.0, 3.0]),
         "active": np.array([1, 1]),
         "table_class": np.array([[0, 0], [0, 0], [1, 1], [0, 0], [0, 1], [1, 1]]),
+        "table_half": np.array([0, 1, 0, 1, 0, 1]),
         "table_frame": frames,
         "table_shift": np.random.default_rng(0).uniform(-2, 2, (6, 2, 2)).astype("f4"),
     }

@@ -162,6 +162,23 @@ def test_poses_of_the_records_are_those_of_the_model():
     np.testing.assert_array_equal(model.state["table_half"], half - 1)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_half_sets_are_those_of_the_file_or_drawn_alike_from_states_in_turn(seed):
+    half = np.tile([2, 2, 1, 1], 25)
+    stated = AbInitio3D.from_data(info_of(random_subset=half), "tiny", classes=2, seed=seed)
+    np.testing.assert_array_equal(stated.state["table_half"], half - 1)
+    partly = AbInitio3D.from_data(
+        info_of(random_subset=column(1, 5).astype(int)), "tiny", classes=2, seed=seed
+    )
+    drawn = np.asarray(partly.state["table_half"])
+    assert drawn.sum() == 50
+    for states in (2, 3, 5):  # that follow each other in the file
+        for state in range(states):
+            assert 0.25 < drawn[state::states].mean() < 0.75
+    model = AbInitio3D.from_data(info_of(), "tiny", classes=2, seed=seed)
+    np.testing.assert_array_equal(model.state["table_half"], drawn)
+
+
 def column(value, at=None, rest=0.0):
     values = np.full(100, rest)
     values[at if at is not None else slice(None)] = value

@@ -81,7 +81,14 @@ def test_weights_are_the_states_and_none_is_trained(small):
 
 
 def test_is_made_from_the_records_description():
-    info = types.SimpleNamespace(kind="particles", box=48, voxel_size_angstrom=4.0, count=700, path="p")
+    info = types.SimpleNamespace(
+        kind="particles",
+        box=48,
+        voxel_size_angstrom=4.0,
+        count=700,
+        path="p",
+        load_table=lambda: {"source_row": np.arange(700)},
+    )
     model = AbInitio3D.from_data(info, "tiny", classes=2)
     settings = model.settings
     assert (settings.box, settings.count, settings.classes) == (48, 700, 2)

@@ -41,7 +41,7 @@ class AbInitio:
     says so.
 
     Batches hold ``image (b, y, x[, 1])``, ``ctf (b, 9)``, ``pixel_size_angstrom (b,)``, ``index (b,)``
-    (row of the tables; its parity is the half set) and ``weight (b,)``, 0 for padding. A full pass takes
+    (row of the tables) and ``weight (b,)``, 0 for padding. A full pass takes
     ``steps_per_pass`` steps from a multiple of them on and counts each particle once: a stream should hold
     batch s mod ``steps_per_pass`` of an epoch at step s; particles that a pass misses keep what they had.
     """

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.metrics.alignment import align_maps, mirror, transform_map
-from zoo.models.abinitio3d.state import half_of
 from zoo.ops import fourier_volume as fv
 
 _ALIKE = 0.5
@@ -69,7 +68,7 @@ def _turn_class(state, k, found, hand, pixel_per_voxel, halves=(0, 1)):
     if len(halves) == 2:
         maps[k] = transform_map(maps[k], found.rotation, found.shift_px, hand)
     else:
-        rows &= (half_of(state, len(rows)) == halves[0])[:, None]
+        rows &= (state["table_half"] == halves[0])[:, None]
     for half in halves:
         half_maps[half][k] = transform_map(half_maps[half][k], found.rotation, found.shift_px, hand)
     frames, shifts = state["table_frame"].copy(), state["table_shift"].copy()

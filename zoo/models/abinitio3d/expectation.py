@@ -99,11 +99,12 @@ class Expectation:
         known = np.isfinite(ctf).all(axis=1)
         transfer = np.ones(values.shape, np.float32)
         transfer[known] = self.plane.ctf(ctf[known], pixels[known])
-        return Observed(values, transfer, corner, self.plane.background(images), index, index % 2)
+        return Observed(values, transfer, corner, self.plane.background(images), index)
 
     def look(self, state, batch) -> Observed:
         """The batch as the present phase sees it: a full pass counts each particle once."""
         seen = self.observe(batch)
+        seen = seen._replace(half=state["table_half"][seen.index])
         if Phase(int(state["phase"])) in FULL_PASSES:
             # where epochs follow each other without a gap, a batch may hold particles of two
             first = np.unique(seen.index, return_index=True)[1]

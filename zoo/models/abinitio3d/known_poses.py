@@ -52,11 +52,10 @@ class KnownPoses(Expectation):
         }
 
     def look(self, state, batch) -> Observed:
-        """The batch with half sets and poses as given."""
+        """The batch with poses as given."""
         seen = super().look(state, batch)
-        tables = (state[f"table_{name}"] for name in ("half", "given_frame", "given_shift"))
-        half, frames, shifts = (table[seen.index] for table in tables)
-        return seen._replace(half=half, frames=frames, shifts=shifts)
+        frames, shifts = (state[f"table_given_{name}"][seen.index] for name in ("frame", "shift"))
+        return seen._replace(frames=frames, shifts=shifts)
 
     def _measure(self, state, seen):
         """All images in one map of each half set, too."""

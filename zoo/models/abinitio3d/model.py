@@ -14,10 +14,10 @@ from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import FEWEST_PER_CLASS, AbInitio3DConfig, Config
 from zoo.models.abinitio3d.known_poses import chance_in_words
 from zoo.models.abinitio3d.results import Result
-from zoo.models.abinitio3d.state import give_poses, initial_state, state_shapes
+from zoo.models.abinitio3d.state import drawn_halves, give_halves, give_poses, initial_state, state_shapes
 from zoo.models.base import EpochModel
 from zoo.models.endpoint import Endpoint
-from zoo.models.given_poses import given_poses
+from zoo.models.given_poses import given_poses, usable_half_sets
 from zoo.models.outcome import Results, pose_columns
 from zoo.models.preview import Curve, Maps
 
@@ -57,11 +57,14 @@ class AbInitio3D(EpochModel):
 
     @classmethod
     def from_data(cls, info: Any = None, preset: str | None = None, **overrides: Any):
-        """As of any model; with ``poses=known`` it has the poses and half sets of the file."""
+        """As of any model, with the half sets of the file; with ``poses=known`` it has its poses, too."""
         model = super().from_data(info, preset, **overrides)
-        if model.settings.poses == "known" and info is not None:
+        if info is not None:
             first = next(iter(info.values())) if isinstance(info, Mapping) else info
-            give_poses(model.state, model.settings, given_poses(first, "poses=known"))
+            if model.settings.poses == "known":
+                give_poses(model.state, model.settings, given_poses(first, "poses=known"))
+            else:
+                give_halves(model.state, usable_half_sets(first))
         return model
 
     @classmethod
@@ -172,9 +175,17 @@ class AbInitio3D(EpochModel):
             lines=[
                 f"{len(names)} states were found; {shares}",
                 f"FSC 0.143 of {self.settings.halves_in_words}: {resolutions}",
+                f"half sets: {self._whose_halves()}",
                 *self._chance(),
             ],
         )
+
+    def _whose_halves(self) -> str:
+        """Whether half sets are the file's, in words."""
+        drawn = np.array_equal(self.state["table_half"], drawn_halves(self.settings))
+        if drawn:
+            return "drawn at random, since the file has none that both halves could be made of"
+        return "those of the file (rlnRandomSubset)"
 
     def _chance(self) -> list[str]:
         """How good known poses were."""

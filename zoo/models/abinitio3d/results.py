@@ -8,7 +8,6 @@ import numpy as np
 
 from zoo.metrics.fsc import resolution_at
 from zoo.models.abinitio3d.config import Config
-from zoo.models.abinitio3d.state import half_of
 from zoo.ops import fourier_volume as fv
 
 
@@ -69,7 +68,7 @@ def result_of(config: Config, state) -> Result:
         euler_deg=fv.euler_of_frames(frames) if found else np.zeros((config.count, 3)),
         origin_angstrom=-shifts * np.float32(config.voxel_size_angstrom),
         log_likelihood=state["table_log_likelihood"],
-        half_set=(half_of(state, config.count) + 1).astype(np.int32),
+        half_set=(state["table_half"] + 1).astype(np.int32),
         evidence=float(state["evidence"]),
     )
 

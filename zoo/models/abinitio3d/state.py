@@ -11,6 +11,8 @@ from zoo.models.given_poses import GivenPoses
 from zoo.ops import fourier_volume as fv
 from zoo.ops.fourier_volume import PAD
 
+_HALVES = 6  # stream of random numbers
+
 
 class Phase(enum.IntEnum):
     """What the present steps are for; the order of a run is in `AbInitio.m_step`."""
@@ -55,6 +57,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "source": (),  # the one they start from
         "active": (k,),  # 0: merged into another
         "pass": (),  # number of the full pass that runs or comes next, from 1
+        "table_half": (count,),  # half set, 0 or 1: that of the file, or drawn
         "table_class": (count, 2),
         "table_pass": (count,),  # the last in which the particle was seen
     }
@@ -90,7 +93,6 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "sum_cross": (k, k),
     }
     if config.poses == "known":
-        whole["table_half"] = (count,)  # 0 or 1
         real |= {
             "table_given_frame": (count, 2, 3),
             "table_given_shift": (count, 2),
@@ -108,17 +110,25 @@ def initial_state(config: Config) -> dict[str, np.ndarray]:
     state["noise"] = np.ones_like(state["noise"])
     state["pass"] = np.ones_like(state["pass"])
     state["table_frame"][:] = np.eye(3)[:2]
+    state["table_half"] = drawn_halves(config)
     return state
 
 
-def half_of(state, count: int) -> np.ndarray:
-    """Half set, 0 or 1, of all ``count`` particles: that of their file, or every second one."""
-    return state["table_half"] if "table_half" in state else np.arange(count) % 2
+def drawn_halves(config: Config) -> np.ndarray:
+    """Half sets ``(count,)``, 0 or 1, of equal size: at random, since a file may have its states in turn."""
+    order = fv.generator(config.seed, _HALVES, 0).permutation(config.count)
+    return (order % 2).astype(np.int32)
+
+
+def give_halves(state, half_set: np.ndarray) -> None:
+    """Take half sets ``(count,)`` of a file, 1 or 2, before the first step; all 0: those drawn stay."""
+    half = np.asarray(half_set, np.int32)
+    if half.any():
+        state["table_half"] = half - 1
 
 
 def give_poses(state, config: Config, poses: GivenPoses) -> None:
-    """Fill the tables with known poses, before the first step; without half sets every second one is in 2."""
+    """Fill the tables with known poses, and half sets where they are stated, before the first step."""
     state["table_given_frame"] = fv.frames_of_euler(poses.euler_deg)
     state["table_given_shift"] = (-poses.origin_angstrom / config.voxel_size_angstrom).astype(np.float32)
-    half = np.asarray(poses.half_set, np.int32)
-    state["table_half"] = half - 1 if half.any() else (np.arange(config.count) % 2).astype(np.int32)
+    give_halves(state, poses.half_set)

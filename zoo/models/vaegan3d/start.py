@@ -22,8 +22,8 @@ class Start(Float32Layer):
     ``noise (s,)``: variance of a Fourier coefficient by shell. ``fsc (k, s + 1)`` of the half maps, and where
     it tells a ``resolution (k,)`` in Å (0: nowhere); ``told (2,)``: last shell of the halves' common start,
     and the one up to which their FSC says nothing.
-    ``state`` is 0 before `take`, 1 after it, 2 where nothing but noise was found. ``stated_halves``: room for
-    half sets of the particles' file, ``half (N,)`` 0 or 1; else every second particle is in the second one.
+    ``state`` is 0 before `take`, 1 after it, 2 where nothing but noise was found; ``half (N,)`` the half set,
+    0 or 1.
     """
 
     def __init__(
@@ -33,12 +33,11 @@ class Start(Float32Layer):
         box: int,
         held_back: float,
         seed: int = 0,
-        stated_halves: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.count, self.states, self.box, self.held_back = count, states, box, held_back
-        self.seed, self.stated_halves = seed, stated_halves
+        self.seed = seed
         self.map_box = map_box_of(radius_of(box))
 
     def build(self, *shapes, **named_shapes):
@@ -54,7 +53,7 @@ class Start(Float32Layer):
         self.fsc = fixed("fsc", k, m // 2 + 1)
         self.resolution, self.told = fixed("resolution_angstrom", k), fixed("told_shells", 2)
         self.noise = fixed("noise", radius_of(self.box) + 1, start="ones")
-        self.half = fixed("half", n, dtype="int32") if self.stated_halves else None
+        self.half = fixed("half", n, dtype="int32")
         self.state = self.add_weight(
             name="state",
             shape=(),
@@ -89,8 +88,7 @@ class Start(Float32Layer):
         if not found.found:
             self.state.assign(2)
             return found.maps, np.zeros(0)
-        if self.half is not None:
-            self.half.assign(found.half_set - 1)
+        self.half.assign(found.half_set - 1)
         states = len(found.maps)
         room = [(0, 0), (0, self.states - states)]
         self.probability.assign(np.pad(found.class_probability.astype(np.float32), room))
@@ -127,8 +125,7 @@ class Start(Float32Layer):
 
     def half_set(self) -> np.ndarray:
         """Half set, 1 or 2, of all particles ``(N,)``."""
-        half = np.arange(self.count) % 2 if self.half is None else ops.convert_to_numpy(self.half)
-        return np.asarray(half) + 1
+        return np.asarray(ops.convert_to_numpy(self.half)) + 1
 
     def columns(self) -> dict[str, np.ndarray]:
         """Tables of all particles as arrays."""
@@ -147,13 +144,12 @@ class Start(Float32Layer):
             "box": self.box,
             "held_back": self.held_back,
             "seed": self.seed,
-            "stated_halves": self.stated_halves,
         }
 
 
 def new_start(settings, seed: int) -> Start:
     """Empty tables for the particles and states of a configuration of `vaegan3d`."""
-    s, known = settings, settings.poses == "known"
-    start = Start(s.count, s.classes, s.box, s.held_back, seed, known, name="start")
+    s = settings
+    start = Start(s.count, s.classes, s.box, s.held_back, seed, name="start")
     start.build()
     return start
