@@ -53,13 +53,9 @@ def given_poses(info: Any, asked: str) -> GivenPoses:
 def usable_half_sets(info: Any) -> np.ndarray:
     """Half sets ``(n,)`` of the file, 1 or 2, in record order; all 0 where they are stated for some particles
     only, or are of very different size, and others have to be drawn."""
-    columns = info.load_table()
-    half = _stated_half_sets(columns)
-    try:
-        _check_half_sets(info, half, columns["source_row"])
-    except ZooError:
-        return np.zeros_like(half)
-    return half
+    half = _stated_half_sets(info.load_table())
+    usable = not len(in_no_half(half)) and unlike_sizes(half) is None
+    return half if usable else np.zeros_like(half)
 
 
 def _stated_half_sets(columns) -> np.ndarray:

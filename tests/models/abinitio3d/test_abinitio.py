@@ -391,6 +391,9 @@ def test_bad_arrays_are_refused(small):
     pixels = np.where(np.arange(800) == 9, 10.5, 10.0)
     with pytest.raises(ZooError, match="image 9 has pixels of 10.5 Å, most have 10 Å"):
         reconstruct(small.images, small.ctf, pixels, small.config)
+    for half_set in (np.ones(5), np.zeros(800)):
+        with pytest.raises(ZooError, match="half_set .*: expected 1 or 2 for each of the 800 images"):
+            reconstruct(small.images, small.ctf, 10.0, small.config, half_set=half_set)
     with pytest.raises(ZooError, match="30 particles for classes=3"):
         reconstruct(small.images[:30], small.ctf[:30], 1.0, Config())
 

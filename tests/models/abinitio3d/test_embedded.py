@@ -28,7 +28,8 @@ def embedded(tmp_path_factory):
 @pytest.mark.parametrize("classes", [3, 6])
 def test_three_states_are_found_from_nothing(embedded, classes):
     table, images, truth = embedded
-    found = reconstruct(images, table.ctf(), table.pixel_size_angstrom, Config(classes=classes), seed=1)
+    config, half_set = Config(classes=classes), table.random_subset
+    found = reconstruct(images, table.ctf(), table.pixel_size_angstrom, config, seed=1, half_set=half_set)
     label = np.asarray(table.label, int)
     assert len(found.maps) == 3, found.lines
     assert clustering_scores(label, found.class_number)["nmi"] >= 0.99

@@ -11,7 +11,7 @@ from zoo.errors import ZooError
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import Config
 from zoo.models.abinitio3d.results import Result
-from zoo.models.abinitio3d.state import give_poses, initial_state
+from zoo.models.abinitio3d.state import give_halves, give_poses, initial_state
 from zoo.models.given_poses import GivenPoses
 from zoo.ops.fourier_volume import generator
 
@@ -26,12 +26,13 @@ def reconstruct(
     seed: int = 0,
     say: Callable[[str], None] | None = None,
     poses: GivenPoses | None = None,
+    half_set: np.ndarray | None = None,
 ) -> Result:
     """Maps, classes and poses from images ``(N, y, x)`` with CTFs ``(N, 9)`` (order of zoo.ops.ctf.COLUMNS).
 
     Pixels in Å: one number, or ``(N,)``. Box, pixel size and count of the configuration are taken from the
     images. ``say`` is told each line of the run's log. ``poses``: those of the images, if the configuration
-    has ``poses="known"``. Raises ZooError for arrays that do not fit.
+    has ``poses="known"``; ``half_set (N,)``: 1 or 2, else drawn. Raises ZooError for arrays that do not fit.
     """
     images = np.asarray(images)
     if images.ndim != 3 or images.shape[1] != images.shape[2]:
@@ -58,6 +59,12 @@ def reconstruct(
         seed=seed,
     )
     run = AbInitio(config, initial_state(config))
+    if half_set is not None:
+        if np.shape(half_set) != (len(images),) or not np.isin(half_set, (1, 2)).all():
+            raise ZooError(
+                f"half_set {np.shape(half_set)}: expected 1 or 2 for each of the {len(images)} images"
+            )
+        give_halves(run.state, half_set)
     if config.poses == "known" and poses is not None:
         give_poses(run.state, config, poses)
     lines: list[str] = []
