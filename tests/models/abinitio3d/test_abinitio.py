@@ -10,7 +10,6 @@ from zoo.metrics.clustering import clustering_scores
 from zoo.models.abinitio3d import expectation
 from zoo.models.abinitio3d.abinitio import AbInitio
 from zoo.models.abinitio3d.config import Config
-from zoo.models.abinitio3d.expectation import Candidates, Observed
 from zoo.models.abinitio3d.solve import epochs, reconstruct
 from zoo.models.abinitio3d.state import Phase, initial_state, state_shapes
 from zoo.ops import fourier_volume as fv
@@ -270,28 +269,6 @@ def test_a_half_map_holds_the_images_of_its_half_alone(small, found):
             assert (curve[8 : band - 1] > between[8 : band - 1]).all()
 
 
-def test_a_class_without_images_takes_half_of_those_of_the_worst(small):
-    config = dataclasses.replace(small.config, classes=4)
-    run = AbInitio(config, initial_state(config))
-    state = run.state
-    state["members"], state["share"] = np.array([300, 3, 250, 247.0]), np.array([0.999, 0, 0.96, 0.97])
-    state["best_share"] = np.array([1.0, 0.9, 1.0, 1.0])
-    state["small_maps"] = np.arange(4.0)[:, None, None, None] * np.ones_like(state["small_maps"])
-    run._split_worst()
-    np.testing.assert_array_equal(state["twin"], [0, 3, 0, 0])
-    assert (state["small_maps"][1] == 2).all() and (state["small_maps"][3] == 3).all()
-    run._enter(Phase.JOINT)
-    image = np.repeat(np.arange(50), 4)
-    drawn = Candidates(image, np.tile([0, 1, 2, 3], 50), np.zeros((200, 2, 3)), np.zeros((200, 2)))
-    seen = Observed(None, None, None, None, np.arange(50))
-    group = run.expectation._parted(state, seen, drawn).reshape(50, 4)
-    # what goes to the pair goes to one of them, image by image; the others keep theirs
-    assert (group[:, 0] == 0).all() and (group[:, 3] == 3).all() and (group[:, 1] == group[:, 2]).all()
-    assert 10 < (group[:, 1] == 1).sum() < 40 and set(group[:, 1]) == {1, 2}
-    state["update"] = np.int32(1)
-    np.testing.assert_array_equal(run.expectation._parted(state, seen, drawn), drawn.group)
-
-
 @pytest.mark.parametrize(
     ("attempt", "shares", "settled", "source"),
     [
@@ -332,14 +309,6 @@ def test_attempts_end_when_nothing_new_is_left_to_try(small, done, shares, least
     run.state["reseeded"], run.state["least_share"] = np.int32(done), np.float32(least_before)
     run.state["share"] = np.array(shares, np.float32)
     assert run._worth_reseeding(min(shares)) == again
-
-
-def test_maps_that_explain_all_are_not_split(small):
-    config = dataclasses.replace(small.config, classes=3)
-    run = AbInitio(config, initial_state(config))
-    run.state["members"], run.state["share"] = np.array([400, 3, 397.0]), np.array([0.999, 0, 0.995])
-    run._split_worst()
-    assert not run.state["twin"].any()
 
 
 def test_signal_in_the_corners_of_the_plane_is_not_taken_for_noise(small):

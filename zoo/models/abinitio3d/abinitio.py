@@ -8,11 +8,12 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.models.abinitio3d.classes import lay_halves_together, merge, same_classes, unify
-from zoo.models.abinitio3d.config import AGAIN_ROUNDS, SPLIT_UPDATES, Config
+from zoo.models.abinitio3d.config import AGAIN_ROUNDS, SPLIT_UPDATES, SPLITS, Config
 from zoo.models.abinitio3d.expectation import SMALL_POOL, Expectation
 from zoo.models.abinitio3d.known_poses import KnownPoses, chance_in_words, is_at_chance
 from zoo.models.abinitio3d.maximisation import Maximisation
 from zoo.models.abinitio3d.results import Result, result_of
+from zoo.models.abinitio3d.splitting import gain_of_members, has_few, spare_classes, split, worth_splitting
 from zoo.models.abinitio3d.state import FULL_PASSES, Phase
 from zoo.ops import fourier_volume as fv
 
@@ -28,7 +29,6 @@ _SUMS = (
     "sum_cross",
 )
 _SURVEY_BAND = 6
-_FEW_MEMBERS = 0.02  # of all particles: a class with fewer is not judged by its map
 _SETTLED = 2  # full passes without more shells, and the halves have settled
 _LEAST_GAIN = 0.005  # of the worst class's share, for another attempt
 
@@ -237,7 +237,7 @@ class AbInitio:
         self.maximisation.full_maps(state, apart)
         self._say(
             f"{name}: members {state['members'].astype(int).tolist()}, explained "
-            f"{np.round(state['share'], 3).tolist()}, next band {int(state['band'])}"
+            f"{rounded(state['share'])}, next band {int(state['band'])}"
         )
 
     def _polished(self):
@@ -246,27 +246,46 @@ class AbInitio:
         again = int(state["reseeded"]) > 0
         if self._next_update(2 if again else 1):
             return
-        share = state["share"][state["members"] >= max(_FEW_MEMBERS * c.count, 1)]
+        share = state["share"][~has_few(state, c)]
         if not again and share.max() <= c.start_share and int(state["attempt"]) + 1 < c.attempts:
             self.maximisation.restart_noise(state)
             self._enter(Phase.START, attempt=int(state["attempt"]) + 1)
-        elif share.min() > c.good_share or len(share) == 1 or not self._worth_reseeding(share.min()):
-            for k in np.flatnonzero((state["share"] <= c.good_share) & (state["members"] > SMALL_POOL)):
-                self._say(
-                    f"class {k + 1} explains {100 * state['share'][k]:.0f} % of its images' signal: "
-                    "it may hold several states, or wrong poses",
-                    aloud=True,
-                )
-            for line in () if self.known else unify(state, c.box / c.map_box):
-                self._say(line)
-            self.maximisation.start_apart(state)
-            self._enter(Phase.FINISH, band=c.start_shell, still=0)
-        else:
+            return
+        whole = share.min() > c.good_share or len(share) == 1
+        spare = spare_classes(state, c)
+        parting = int(state["split"]) < SPLITS and worth_splitting(state, c, spare)
+        # a class that others were started from may hold two states: parting it is surer than starting again
+        if not whole and self._worth_reseeding(share.min()) and not (again and parting):
             state["least_share"] = np.float32(share.min())
             nobody = np.zeros(c.classes)
             self._enter(
                 Phase.SHARES, reseeded=int(state["reseeded"]) + 1, placed=nobody, best_share=nobody - 1
             )
+        elif parting:
+            self._split(spare)
+        else:
+            self._refine_apart()
+
+    def _split(self, spare):
+        """Classes that can be spared part the images of others, and all compete once more."""
+        self.state["split"] = self.state["split"] + np.int32(1)
+        for line in split(self.state, self.config, spare):
+            self._say(line)
+        self._enter(Phase.JOINT)
+
+    def _refine_apart(self):
+        """One frame for all maps, and the half sets part."""
+        state, c = self.state, self.config
+        for k in np.flatnonzero((state["share"] <= c.good_share) & (state["members"] > SMALL_POOL)):
+            self._say(
+                f"class {k + 1} explains {100 * state['share'][k]:.0f} % of its images' signal: "
+                "it may hold several states, or wrong poses",
+                aloud=True,
+            )
+        for line in () if self.known else unify(state, c.box / c.map_box):
+            self._say(line)
+        self.maximisation.start_apart(state)
+        self._enter(Phase.FINISH, band=c.start_shell, still=0)
 
     def _worth_reseeding(self, least):
         """Whether attempts are left, and the last, if there was one, made the worst map better or another
@@ -298,14 +317,16 @@ class AbInitio:
         settled = [j for j in order if j == order[0] or (best[j] > c.good_share and (again or not first))]
         k = settled[again % len(settled)]
         placed[settled] = 1
-        self._say(f"shares {np.round(share, 3).tolist()}, settled {[int(j) + 1 for j in settled]}")
+        self._say(f"shares {rounded(share)}, settled {[int(j) + 1 for j in settled]}")
         if placed.all():
             state["placed"] = placed
             state["small_maps"] = state["best_maps"]
             state["noise"] = np.broadcast_to(state["best_noise"].mean(0), state["noise"].shape).astype(
                 np.float32
             )
-            self._split_worst()
+            spare = has_few(state, c) & (state["best_share"] <= c.good_share)
+            for line in split(state, c, spare, only_poor=True):
+                self._say(line)
             self._enter(Phase.JOINT)
             return
         maps = state["best_maps"].copy()
@@ -316,21 +337,6 @@ class AbInitio:
         if first:
             state["best_share"] = np.where(placed == 1, best, -1).astype(np.float32)
         self._enter(Phase.RESEED, placed=placed, source=k)
-
-    def _split_worst(self):
-        """A class that has hardly any images, and whose new map is no good either, takes half of those of the
-        class whose map explains least: that one may hold two states."""
-        state, c = self.state, self.config
-        maps, twin = state["small_maps"].copy(), np.zeros_like(state["twin"])
-        few = state["members"] < _FEW_MEMBERS * c.count
-        share = np.where(few, 1.0, state["share"])
-        for k in np.flatnonzero(few & (state["best_share"] <= c.good_share)):
-            worst = int(share.argmin())
-            if share[worst] > c.good_share:
-                break
-            self._say(f"class {k + 1} takes half of the images of class {worst + 1}")
-            share[worst], maps[k], twin[k] = 1.0, maps[worst], worst + 1
-        state["small_maps"], state["twin"] = maps, twin
 
     def _reseeded(self):
         state, update = self.state, int(self.state["update"])
@@ -366,7 +372,6 @@ class AbInitio:
 
     def _completed(self):
         state, c = self.state, self.config
-        gain = np.bincount(state["table_class"][:, 0], state["table_log_likelihood"], c.classes)
         band = int(state["band"])
         again = self.phase == Phase.AGAIN
         self._pass("again" if again else "finish", apart=True)
@@ -381,9 +386,9 @@ class AbInitio:
             self._enter(Phase.AGAIN, still=0)
             return
         if state["active"].all():
-            gain = gain / np.maximum(state["members"], 1)
+            gain = gain_of_members(state, c)
             relative = state["cross"] / np.maximum(gain, 1e-6)[:, None]
-            self._say(f"lost of the gain under another map: {np.round(relative, 3).tolist()}")
+            self._say(f"lost of the gain under another map: {rounded(relative)}")
             target = same_classes(state["cross"], gain, state["members"], c.same_class)
             if (target != np.arange(c.classes)).any():
                 merge(state, target)
@@ -397,3 +402,8 @@ class AbInitio:
                 aloud=True,
             )
         self._enter(Phase.DONE, found=1)
+
+
+def rounded(values) -> list:
+    """Numbers for a line of the log."""
+    return np.round(np.asarray(values, np.float64), 3).tolist()

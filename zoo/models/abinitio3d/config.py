@@ -19,6 +19,8 @@ _EXTRA_SHELLS = 5
 _CARRIED_SHELLS = 3
 SPLIT_UPDATES = 4
 """More of all classes together, where one was split."""
+SPLITS = 2
+"""Times that classes which can be spared part the images of others, at most."""
 AGAIN_ROUNDS = 3
 """Passes of the last search: one that searches, others that refine what it found."""
 _AGAIN_SHELLS = 2
@@ -200,13 +202,13 @@ class AbInitio3DConfig(zoo_config.Config):
         k, batches = self.classes, [self.batches(self.measured_images)]
         for updates, images, times in (
             (self.start_updates, self.start_images, self.attempts),
-            (self.joint_updates, self.joint_images, self.attempts),
+            (self.joint_updates, self.joint_images, self.attempts + SPLITS),
             (self.reseed_updates, [k * i for i in self.reseed_images], self.attempts * k),
         ):
             batches.append(times * sum(u * self.batches(i) for u, i in zip(updates, images, strict=True)))
         batches.append(self.attempts * (self.classes + 1) * self.batches(self.classes * self.share_images))
-        batches.append(self.attempts * SPLIT_UPDATES * self.batches(self.joint_images[-1]))
-        passes = 2 * self.attempts * 4 + self.final_rounds + AGAIN_ROUNDS + 2
+        batches.append((self.attempts + SPLITS) * SPLIT_UPDATES * self.batches(self.joint_images[-1]))
+        passes = 2 * (self.attempts + SPLITS) * 4 + self.final_rounds + AGAIN_ROUNDS + 2
         return sum(batches) + (passes + 2) * self.steps_per_pass
 
 

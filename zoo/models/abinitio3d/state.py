@@ -49,6 +49,7 @@ def state_shapes(config: Config) -> dict[str, tuple[tuple[int, ...], str]]:
         "waiting": (),  # 1: a full pass begins with the next epoch
         "attempt": (),
         "reseeded": (),
+        "split": (),  # times that classes parted the images of others
         "band": (),
         "found": (),  # 1 unless nothing but noise was seen
         "still": (),  # full passes since the halves last agreed to more shells
