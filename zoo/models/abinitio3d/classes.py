@@ -110,14 +110,16 @@ def same_classes(cross: np.ndarray, gain: np.ndarray, members: np.ndarray, share
     """Class → class it belongs to, ``(K,)``: itself unless another's map explains its images as well.
 
     cross ``(K, K)``: what an image of class i loses of its log likelihood, on average, under map j; gain
-    ``(K,)``: what its own map brings it. Classes are the same where the loss, both ways, is less than
+    ``(K,)``: what its own map brings it. They are the same where the loss, averaged both ways, is less than
     ``share`` of the gain; classes of hardly any image go to the one that they lose least with.
     """
     count = len(members)
     target = np.arange(count)
     few = members < max(_FEWEST * members.sum(), 1)
     loss = cross / np.maximum(gain, 1e-6)[:, None]
-    loss = np.maximum(loss, loss.T)
+    loss = (
+        loss + loss.T
+    ) / 2  # the noise of the smaller class counts against it one way, and for it the other
 
     def root(k):
         while target[k] != k:

@@ -17,6 +17,7 @@ _INSERTED = 8
 """Shells beyond the band that full passes insert: those whose FSC may raise the band."""
 _COARSE_BAND, _COARSE_STEPS, _HOPELESS = 10, 2, 30.0
 """Candidates that lose as much log likelihood at the coarse band are not refined at a finer one."""
+_UNKNOWN = 50.0  # what an image is held to lose under a class that it was not tried in
 SMALL_POOL = 200
 """A class with fewer images than this starts again with all images."""
 
@@ -290,9 +291,9 @@ class Expectation:
         """Refine candidates against the maps of their image's own half, weigh and insert the best of them."""
         k, band, grids = self.config.classes, int(state["band"]), prepared["half_grids"]
         noise = np.concatenate([state["noise"]] * 2)
-        by_class = np.full((len(seen.index), k), np.inf)
+        coarse = np.full((len(seen.index), k), np.inf)
         if band > _COARSE_BAND:
-            candidates = self._promising(candidates, seen, grids, noise, by_class)
+            candidates = self._promising(candidates, seen, grids, noise, coarse)
         which = seen.half[candidates.image] * k + candidates.group
         refined = self._refined(grids, which, candidates, seen, noise, band, self.config.refine_steps)
         candidates = candidates._replace(frames=refined.frames, shifts=refined.shifts)
@@ -307,12 +308,6 @@ class Expectation:
         np.add.at(probability, (candidates.image, candidates.group), weights)
         probability /= probability.sum(1, keepdims=True)
         sums = self._zeros("sum_full", "sum_residual", "sum_power", "sum_count", "sum_cross")
-        # a class that was dropped early lost at least what it had lost by then
-        by_class += loss[first][:, None]
-        now = np.full_like(by_class, np.inf)
-        np.minimum.at(now, (candidates.image, candidates.group), loss)
-        by_class = np.where(np.isfinite(now), now, by_class)
-
         weights = np.where((rank < _KEPT[phase]) & (weights > _LEAST_WEIGHT), weights, 0)
         weights /= np.repeat(np.add.reduceat(weights, first), counts)
         self._insert(sums["sum_full"], candidates, weights.astype(np.float32), seen, self.inserted(band))
@@ -324,7 +319,9 @@ class Expectation:
         np.add.at(sums["sum_power"], best.group, power)
         np.add.at(sums["sum_count"], best.group, 1)
         gain = (power[:, 1 : band + 1] / state["noise"][0, 1 : band + 1]).sum(1) - loss[first]
-        lost = np.where(np.isfinite(by_class), by_class - loss[first][:, None], 50.0)
+        lost = self._lost_outside(seen, grids, noise, band, candidates, best.group)
+        # a class that was dropped early lost at least what it had lost by then
+        lost = np.where(np.isfinite(lost), lost, np.where(np.isfinite(coarse), coarse, _UNKNOWN))
         np.add.at(sums["sum_cross"], best.group, lost)
         sums["sum_evidence"] = np.float32(gain.sum())
         second = candidates.chosen(np.where(counts > 1, first + 1, first))
@@ -338,6 +335,20 @@ class Expectation:
             "table_log_likelihood": gain,
         }
         return {**sums, "rows": rows}
+
+    def _lost_outside(self, seen, grids, noise, band, candidates, own):
+        """What images lose under each class beside their own ``(b, K)``, inf where not tried; under
+        the maps of the half set that they are not in: in one of few images every image agrees with itself.
+
+        ``candidates`` are refined, and of an image the best comes first.
+        """
+        k = self.config.classes
+        tried = candidates.image * k + candidates.group
+        best = candidates.chosen(np.unique(tried, return_index=True)[1])
+        which = (1 - seen.half[best.image]) * k + best.group
+        loss = np.full((len(seen.index), k), np.inf)
+        loss[best.image, best.group] = self._refined(grids, which, best, seen, noise, band, 0).loss
+        return loss - loss[np.arange(len(loss)), own][:, None]
 
     def _promising(self, candidates, seen, grids, noise, lost):
         """Candidates refined at a coarse band, without those that it rules out.
