@@ -75,6 +75,10 @@ def particles(
     cs: Annotated[float, typer.Option(help="Spherical aberration in mm.")] = 2.7,
     amplitude_contrast: Annotated[float, typer.Option(help="Fraction from 0 to below 1.")] = 0.1,
     shift: Annotated[float, typer.Option(help="Largest shift along x and y in pixels.")] = 0.0,
+    preferred_share: Annotated[
+        float, typer.Option(help="Share of the particles that are seen about one direction, +z of the map.")
+    ] = 0.0,
+    preferred_within: Annotated[float, typer.Option(help="How near to it these are, in degrees.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Of poses, optics, shifts and noise.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the set in --out.")] = False,
 ) -> None:
@@ -105,6 +109,8 @@ def particles(
         shift_max_px=shift,
         scale=scale,
         scale_each=scale_each,
+        preferred_share=preferred_share,
+        preferred_within_deg=preferred_within,
     )
     sources = structure_sources(structure or [], assembly, chains or [], remove_chains or [])
     exit_on_sigterm()

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from zoo.errors import ZooError
-from zoo.metrics.views import fibonacci_half_sphere, fourier_completeness, sampling_counts
+from zoo.metrics.views import crowded_direction, fibonacci_half_sphere, fourier_completeness, sampling_counts
 
 
 def relion_matrices(rot, tilt, psi):
@@ -59,3 +59,23 @@ def test_counts_are_those_of_the_slice_geometry():
 def test_bad_shape_is_refused():
     with pytest.raises(ZooError, match=r"\(n, 3, 3\)"):
         fourier_completeness(np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8])
+def test_the_share_of_crowded_views_and_their_axis_are_found(share):
+    rng = np.random.default_rng(4)
+    beams = rng.normal(size=(20000, 3))
+    beams /= np.linalg.norm(beams, axis=1, keepdims=True)
+    axis = np.array([0.48, -0.6, 0.64])
+    near = np.abs(beams @ axis) >= np.cos(np.radians(20))
+    pool, crowd = beams[~near], beams[near]
+    count = int(share * 2000)
+    beams = np.concatenate([crowd[:count], pool[: 2000 - count]]) if share else beams[:2000]
+    assert near[: len(beams)].mean() == pytest.approx(1 - np.cos(np.radians(20)), abs=0.02)
+    found, where = crowded_direction(beams)
+    if share:
+        crowded = count if len(crowd) >= count else len(crowd)
+        assert found == pytest.approx(crowded / len(beams), abs=0.02)
+        assert abs(where @ axis) > np.cos(np.radians(3))
+    else:
+        assert 0.06 < found < 0.1  # the most of many axes is a little above the 6 % of one

@@ -25,6 +25,18 @@ def test_poses_are_uniform_on_so3():
     assert fourier_completeness(found.as_matrix()) > 0.97
 
 
+def test_preferred_views_lie_where_they_should_and_nothing_else_changes():
+    settings = ParticleSettings(1, preferred_share=0.8, preferred_within_deg=20)
+    columns, plain = draw_columns(20000, settings, 1.0), draw_columns(20000, ParticleSettings(1), 1.0)
+    cosine, edge = np.cos(np.radians(columns["tilt_deg"])), np.cos(np.radians(20))
+    near = cosine >= edge
+    assert near.mean() == pytest.approx(0.8, abs=0.01)
+    assert stats.kstest(cosine[near], stats.uniform(edge, 1 - edge).cdf).pvalue > 0.01
+    assert stats.kstest(cosine[~near], stats.uniform(-1, 1 + edge).cdf).pvalue > 0.01
+    for name in set(columns) - {"tilt_deg"}:
+        np.testing.assert_array_equal(columns[name], plain[name])
+
+
 def test_optics_and_shifts_stay_in_their_ranges():
     settings = ParticleSettings(
         1, defocus_range_angstrom=(5000, 8000), astigmatism_max_angstrom=300, shift_max_px=4, voltage_kv=200
@@ -79,6 +91,10 @@ def test_noise_is_standard_normal_and_belongs_to_its_image():
         ({"defocus_range_angstrom": (20000.0, 10000.0)}, "--defocus 20000 10000"),
         ({"defocus_range_angstrom": (float("nan"), 10000.0)}, "finite"),
         ({"shift_max_px": -1.0}, "--shift -1"),
+        ({"preferred_share": 1.5}, "--preferred-share 1.5"),
+        ({"preferred_share": float("nan")}, "--preferred-share nan"),
+        ({"preferred_within_deg": 0.0}, "--preferred-within 0"),
+        ({"preferred_within_deg": 181.0}, "--preferred-within 181"),
         ({"astigmatism_max_angstrom": -1.0}, "--astigmatism"),
         ({"voltage_kv": 0.0}, "--voltage 0"),
         ({"cs_mm": float("inf")}, "--cs"),

@@ -27,6 +27,23 @@ def fourier_completeness(
     return float(min(1.0, 1 / (seen.mean() * inverse)))
 
 
+def crowded_direction(
+    beams: np.ndarray, within_deg: float = 20.0, directions: int = 2000
+) -> tuple[float, np.ndarray]:
+    """Largest share of `beams` (n, 3) within `within_deg` of one axis, either way, and that axis (3,).
+
+    Either way, since a view and its opposite show the same slice. Of even views 1 - cos(within_deg) lie about
+    any axis. The axis is one of `directions` points spread over a half sphere.
+    """
+    axes = fibonacci_half_sphere(directions).astype(np.float32)
+    near = np.float32(np.cos(np.radians(within_deg)))
+    count = np.zeros(directions)
+    for start in range(0, len(beams), 2048):
+        count += (np.abs(beams[start : start + 2048].astype(np.float32) @ axes.T) >= near).sum(0)
+    best = int(count.argmax())
+    return float(count[best] / len(beams)), axes[best].astype(np.float64)
+
+
 def sampling_counts(beams: np.ndarray, fourier_radius: int = 50, directions: int | None = None) -> np.ndarray:
     """How many slices normal to `beams` (n, 3) hold each of `directions` points spread over a half sphere."""
     directions = int(2 * np.pi * fourier_radius**2 / 4) if directions is None else directions

@@ -5,11 +5,22 @@ import numpy as np
 from zoo.simulate.settings import ParticleSettings
 
 # One stream per quantity: adding particles or a quantity changes none of the others.
-_STREAMS = ("rot", "tilt", "psi", "shift_x", "shift_y", "defocus", "astigmatism", "astigmatism_angle")
+_STREAMS = (
+    "rot",
+    "tilt",
+    "psi",
+    "shift_x",
+    "shift_y",
+    "defocus",
+    "astigmatism",
+    "astigmatism_angle",
+    "preferred",
+)
 
 
 def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float, stream: int = 0) -> dict:
-    """Columns of a ParticleTable for n particles: poses uniform on SO(3), origins in Å, CTF parameters.
+    """Columns of a ParticleTable for n particles: poses uniform on SO(3) or with preferred views, origins
+    in Å, CTF parameters.
 
     Without CTF defocus and what follows stay NaN. `stream` gives independent draws of the same kind.
     """
@@ -19,8 +30,7 @@ def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float,
     }
     columns = {
         "rot_deg": 360 * uniform["rot"] - 180,
-        # equal areas on the sphere of beam directions
-        "tilt_deg": np.degrees(np.arccos(1 - 2 * uniform["tilt"])),
+        "tilt_deg": np.degrees(np.arccos(_cosine_of_tilt(uniform, settings))),
         "psi_deg": 360 * uniform["psi"] - 180,
     }
     for axis in "xy":
@@ -44,6 +54,15 @@ def draw_columns(n: int, settings: ParticleSettings, pixel_size_angstrom: float,
         }
     # what is projected is what the file will say, in numbers that a person can read
     return {name: np.round(values, 6) for name, values in columns.items()}
+
+
+def _cosine_of_tilt(uniform: dict, settings: ParticleSettings) -> np.ndarray:
+    """Even in the cosine means equal areas on the sphere of beam directions."""
+    if settings.preferred_share == 0:
+        return 1 - 2 * uniform["tilt"]
+    edge = np.cos(np.radians(settings.preferred_within_deg))
+    preferred = uniform["preferred"] < settings.preferred_share
+    return np.where(preferred, 1 - (1 - edge) * uniform["tilt"], edge - (1 + edge) * uniform["tilt"])
 
 
 def draw_noise(indices: np.ndarray, box: int, seed: int) -> np.ndarray:

@@ -34,6 +34,8 @@ class ParticleSettings:
     noise-free projections (CTF applied) vary with a standard deviation of 1 inside the circle that touches
     the sides of the box; with `scale_each` each map has its own factor (for maps in unlike grey units);
     without `scale` a pixel is the sum of the voxels along the beam.
+    Views are even, but `preferred_share` of them lie within `preferred_within_deg` of the beam along +z,
+    evenly there, and the others beyond it.
     Defocus is uniform in `defocus_range_angstrom`, positive underfocus; U - V uniform up to
     `astigmatism_max_angstrom`. Shifts are uniform in +-`shift_max_px` along x and y.
     """
@@ -51,6 +53,8 @@ class ParticleSettings:
     shift_max_px: float = 0.0
     scale: bool = True
     scale_each: bool = False
+    preferred_share: float = 0.0
+    preferred_within_deg: float = 20.0
 
     def __post_init__(self):
         low, high = self.defocus_range_angstrom
@@ -84,6 +88,14 @@ class ParticleSettings:
                 f"--astigmatism {self.astigmatism_max_angstrom:g}: expected 0 Å or more",
             ),
             (self.shift_max_px < 0, f"--shift {self.shift_max_px:g}: expected 0 pixels or more"),
+            (
+                not 0 <= self.preferred_share <= 1,
+                f"--preferred-share {self.preferred_share:g}: expected a share of the views, 0 to 1",
+            ),
+            (
+                not 0 < self.preferred_within_deg <= 180,
+                f"--preferred-within {self.preferred_within_deg:g}: expected degrees above 0, 180 at most",
+            ),
             *optics_problems(self.voltage_kv, self.cs_mm, self.amplitude_contrast),
             (
                 self.scale_each and not self.scale,

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from zoo.analysis.columns import write_columns
 from zoo.analysis.curves import write_fsc
 from zoo.errors import ZooError
@@ -16,7 +18,8 @@ from zoo.models.outcome import Results
 
 def write_results(results: Results, info, folder: str | Path) -> list[str]:
     """Write ``folder``: NAME.mrc and its half maps, fsc.csv and .png, measures.csv, averages.cxc,
-    particles.star (with the columns of RELION 5 too), and of simulated data truth.csv.
+    particles.star (with the columns of RELION 5 too), of particle images in known poses views.csv and .png,
+    and of simulated data truth.csv.
 
     ``info`` is the DatasetInfo of the records that the columns belong to. particles.star has the columns of
     the file that was packed besides those of ``results``. Returns what a person should be told, a line each.
@@ -36,7 +39,20 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
     if results.columns:
         lines.append(write_columns(info, folder / "particles.star", results.columns))
     lines += [f"{folder}: {line}" for line in results.lines]
+    lines += [f"{folder}: {line}" for line in _views(results, info, voxel, folder)]
     return [*lines, *_compare(results, info, voxel, folder)]
+
+
+def _views(results: Results, info, voxel_size_angstrom: float, folder: Path) -> list[str]:
+    """Write views.csv and .png of particle images; a line for each map that is seen unevenly."""
+    angles = [results.columns.get(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+    if info.kind != "particles" or results.classes is None or any(each is None for each in angles):
+        return []
+    from zoo.analysis.view_report import write_views
+
+    euler = np.stack(angles, axis=1)
+    of_map = {name: euler[results.classes == k] for k, name in enumerate(results.maps)}
+    return write_views(of_map, results.half_maps, voxel_size_angstrom, folder)
 
 
 def _compare(results: Results, info, voxel_size_angstrom: float, folder: Path) -> list[str]:
