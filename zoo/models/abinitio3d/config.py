@@ -98,7 +98,12 @@ class AbInitio3DConfig(zoo_config.Config):
         least=0,
         most=1e6,
     )
-    same_class: float = setting(0.03, "loss of evidence below which two maps are one", least=0, below=1)
+    same_class: float = setting(
+        0.01,
+        "evidence of an image that is lost under another map, below which both are one; 0: never",
+        least=0,
+        below=1,
+    )
 
     def check(self):
         for wrong, message in self._problems():
