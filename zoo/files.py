@@ -73,6 +73,12 @@ def whole_file(
             os.fsync(file.fileno())
 
 
+def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
+    """Where made data and kernels are kept: `cache_dir`, else $ZOO_CACHE, else ~/.cache/cryozoo."""
+    chosen = cache_dir or os.environ.get("ZOO_CACHE") or Path.home() / ".cache" / "cryozoo"
+    return Path(chosen).expanduser().absolute()
+
+
 def write_json(path: str | os.PathLike, content: Any, indent: int = 1) -> None:
     """Write ``content`` as JSON, whole or not at all; raises ZooError where it cannot be written."""
     with whole_file(path, "w") as file:

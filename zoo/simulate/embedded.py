@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.files import cache_folder
 
 if TYPE_CHECKING:
     from zoo.simulate.classes import ClassMaps
@@ -108,12 +109,6 @@ def embedded_dataset(
         packing = PackSettings(box=box, normalisation="none", contrast=1, seed=seed, name="embedded")
         pack_particles(star, records, packing, command="embedded_dataset")
     return records
-
-
-def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
-    """Where made data are kept: `cache_dir`, else $ZOO_CACHE, else ~/.cache/cryozoo."""
-    chosen = cache_dir or os.environ.get("ZOO_CACHE") or Path.home() / ".cache" / "cryozoo"
-    return Path(chosen).expanduser().absolute()
 
 
 @contextlib.contextmanager

@@ -62,8 +62,9 @@ def embedded_subtomograms(
     """
     from zoo.data.packing.pack_subtomograms import OWN_BOX, pack_subtomograms
     from zoo.data.packing.shards import PackSettings
+    from zoo.files import cache_folder
     from zoo.simulate.classes import ClassMaps
-    from zoo.simulate.embedded import EMBEDDED_CLASSES, cache_folder, embedded_classes, only_one
+    from zoo.simulate.embedded import EMBEDDED_CLASSES, embedded_classes, only_one
     from zoo.simulate.subtomogram_settings import SubtomogramSettings
     from zoo.simulate.subtomograms import simulate_subtomograms
 
@@ -93,7 +94,8 @@ def embedded_map_records(box: int | None = None, cache_dir: str | os.PathLike | 
     """Folder of packed maps of fifteen synthetic complexes, in a box of 38.4 nm at any ``box``."""
     from zoo.data.packing.pack_arrays import pack_maps
     from zoo.data.packing.shards import PackSettings
-    from zoo.simulate.embedded import cache_folder, only_one
+    from zoo.files import cache_folder
+    from zoo.simulate.embedded import only_one
     from zoo.simulate.embedded_complexes import embedded_complexes
 
     box = 64 if box is None else box

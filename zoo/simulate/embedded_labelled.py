@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from zoo.files import cache_folder
 from zoo.simulate.classes import check_box
-from zoo.simulate.embedded import cache_folder, only_one
+from zoo.simulate.embedded import only_one
 from zoo.simulate.embedded_complexes import complexes_of_one_density
 
 LABELLED_COMPLEXES = ("large_lumps", "barrel", "tripod")  # 3, 0.7 and 0.3 MDa

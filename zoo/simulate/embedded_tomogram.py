@@ -10,8 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from zoo.errors import ZooError
+from zoo.files import cache_folder
 from zoo.simulate.classes import ClassMaps, check_box
-from zoo.simulate.embedded import cache_folder, only_one
+from zoo.simulate.embedded import only_one
 from zoo.simulate.embedded_complexes import complexes_of_one_density
 
 KINDS = ("empty", "large", "small", "membrane", "fiducial")

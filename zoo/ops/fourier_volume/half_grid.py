@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from scipy import fft
 
+from zoo.kernels import kernel
 from zoo.ops.fourier_volume.grid import PAD
 from zoo.ops.fourier_volume.slices import MATH
 from zoo.ops.fourier_volume.threads import cores, in_ranges
@@ -14,7 +14,7 @@ _SLABS_PER_CORE = 4
 _SHARPNESS = 4.0  # of the edge at the band, per shell
 
 
-@numba.njit(nogil=True, fastmath=MATH)
+@kernel(fastmath=MATH)
 def _insert(sums, low, high, frames, shifts, weights, values, ctf, points, turn):
     """Add images to the planes low <= z < high. What lies at x < 0 goes to its Friedel mate."""
     middle = sums.shape[0] // 2
@@ -55,7 +55,7 @@ def _insert(sums, low, high, frames, shifts, weights, values, ctf, points, turn)
                         cell[2] += weight * share
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _complete(sums):
     """The plane x = 0 holds both halves of every slice: each cell gets the conjugate of its mate."""
     extent = sums.shape[0]
@@ -70,7 +70,7 @@ def _complete(sums):
             there[0], there[1], there[2] = re, -im, weight
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _shell_sums(sums, total, count):
     """Σ w C² and number of cells by shell; cells at x > 0 stand for two."""
     middle = sums.shape[0] // 2
@@ -85,7 +85,7 @@ def _shell_sums(sums, total, count):
                     count[shell] += times
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _quotient(sums, first, last, added, band, out):
     """Planes first <= z < last of Σ w C X / (Σ w C² + added), laid into ``out`` with frequency 0 at 0."""
     middle, side = sums.shape[0] // 2, out.shape[0]

@@ -1,14 +1,14 @@
 """The transpose of slicing: images back into Fourier grids (gridding)."""
 
-import numba
 import numpy as np
 
+from zoo.kernels import kernel
 from zoo.ops.fourier_volume.grid import PAD
 from zoo.ops.fourier_volume.slices import MATH
 from zoo.ops.fourier_volume.threads import in_ranges
 
 
-@numba.njit(nogil=True, fastmath=MATH)
+@kernel(fastmath=MATH)
 def _insert(sums, group, mine, images, frames, shifts, weights, values, ctf, points, turn):
     middle, count = sums.shape[0] // 2, points.shape[0]
     for n in range(group.shape[0]):

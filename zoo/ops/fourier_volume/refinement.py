@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from zoo.kernels import kernel
 from zoo.ops.fourier_volume.grid import PAD
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.slices import MATH, value_and_slopes_at, value_at
@@ -29,7 +29,7 @@ class Refined(NamedTuple):
     residual: np.ndarray
 
 
-@numba.njit(nogil=True, fastmath=MATH)
+@kernel(fastmath=MATH)
 def _residuals(grid, frame, shift, x, c, points, shell, weight, turn, residual):
     """Loss at one pose; fills the residual power by shell."""
     middle, loss = grid.shape[0] // 2, 0.0
@@ -50,7 +50,7 @@ def _residuals(grid, frame, shift, x, c, points, shell, weight, turn, residual):
     return loss
 
 
-@numba.njit(nogil=True, fastmath=MATH)
+@kernel(fastmath=MATH)
 def _normal_equations(grid, frame, shift, x, c, points, weight, turn, curvature, gradient):
     """Loss at one pose, JᵀwJ (5, 5) and Jᵀw(X − CS) (5,) by three turns about x, y, z and two shifts."""
     middle, loss = grid.shape[0] // 2, 0.0
@@ -83,7 +83,7 @@ def _normal_equations(grid, frame, shift, x, c, points, weight, turn, curvature,
     return loss
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _solve5(a, b):
     """Solve a x = b in place by Cholesky; a (5, 5) holds its lower half and is positive definite."""
     for i in range(5):
@@ -102,7 +102,7 @@ def _solve5(a, b):
         b[i] /= a[i, i]
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _turn(frame, step):
     """Turn both rows of a frame by a small rotation vector and make them orthonormal again."""
     for row in range(2):
@@ -115,7 +115,7 @@ def _turn(frame, step):
     frame[1] /= np.sqrt((frame[1] ** 2).sum())
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _refine(
     grids,
     which,

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from zoo.kernels import kernel
 from zoo.ops.fourier_volume.half_plane import HalfPlane
 from zoo.ops.fourier_volume.slices import central_slices
 from zoo.ops.fourier_volume.threads import in_ranges
@@ -49,7 +49,7 @@ def slice_bank(grids: np.ndarray, frames: np.ndarray, plane: HalfPlane, band: fl
     return Bank(values, values[:count] ** 2 + values[count:] ** 2, frames, points, len(grids))
 
 
-@numba.njit(nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _subtract(row, energy, highest):
     """row −= energy, and the highest value of each block of the row."""
     for block in range(highest.shape[0]):
@@ -61,7 +61,7 @@ def _subtract(row, energy, highest):
         highest[block] = top
 
 
-@numba.njit(nogil=True)
+@kernel()
 def _draw(match, energy, uniform, drawn, best, evidence):
     images, shifts, poses = match.shape
     draws, blocks = drawn.shape[1], (poses + _BLOCK - 1) // _BLOCK

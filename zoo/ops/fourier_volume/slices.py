@@ -1,8 +1,8 @@
 """Central slices of a `FourierGrid` by trilinear interpolation, with the slopes of the interpolation."""
 
-import numba
 import numpy as np
 
+from zoo.kernels import kernel
 from zoo.ops.fourier_volume.grid import PAD
 from zoo.ops.fourier_volume.threads import in_ranges
 
@@ -10,7 +10,7 @@ from zoo.ops.fourier_volume.threads import in_ranges
 MATH = {"nsz", "arcp", "contract", "reassoc"}
 
 
-@numba.njit(nogil=True, fastmath=MATH, inline="always")
+@kernel(fastmath=MATH, inline="always")
 def value_at(grid, x, y, z):
     """Trilinear value of a grid (z, y, x) at indices x, y, z."""
     i, j, k = int(x), int(y), int(z)
@@ -24,7 +24,7 @@ def value_at(grid, x, y, z):
     return below + (near + (far - near) * fy - below) * fz
 
 
-@numba.njit(nogil=True, fastmath=MATH, inline="always")
+@kernel(fastmath=MATH, inline="always")
 def value_and_slopes_at(grid, x, y, z):
     """Trilinear value at indices x, y, z, and its derivatives by x, y and z."""
     i, j, k = int(x), int(y), int(z)
@@ -44,7 +44,7 @@ def value_and_slopes_at(grid, x, y, z):
     )
 
 
-@numba.njit(nogil=True, fastmath=MATH)
+@kernel(fastmath=MATH)
 def _slices(grid, frames, points, out):
     middle, count = grid.shape[0] // 2, points.shape[0]
     for n in range(frames.shape[0]):
