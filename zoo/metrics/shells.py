@@ -1,7 +1,9 @@
 """Correlation of a map turned and shifted with another, on the low Fourier shells that say where it lies."""
 
+import math
+
 import numpy as np
-from scipy import fft, ndimage, optimize
+from scipy import fft, optimize
 from scipy.spatial.transform import Rotation
 
 _PAD = 2
@@ -26,11 +28,8 @@ class Shells:
     def rotated(self, transform, rotations):
         """Transform of the rotated map at the half ball: (..., n) complex for matrices (..., 3, 3)."""
         # A rotated map has the rotated transform: its value at k is the old one at R^T k.
-        source = np.einsum("nj,...ji->...ni", self.frequency, rotations)[..., ::-1]
-        at = np.moveaxis(source * _PAD + transform.shape[0] // 2, -1, 0)
-        return ndimage.map_coordinates(transform.real, at, order=1) + 1j * ndimage.map_coordinates(
-            transform.imag, at, order=1
-        )
+        at = np.swapaxes(rotations, -1, -2) @ (self.frequency.T * float(_PAD)) + transform.shape[0] // 2
+        return _interpolated(transform, at)
 
     def search(self, transform, rotations):
         """Best correlation (n,) over all shifts and that shift (n, 3) xyz in pixels, for each rotation."""
@@ -59,12 +58,14 @@ class Shells:
     def refine(self, transform, hand, rotation, shift):
         """(correlation, hand, rotation, shift) at the best rotation and shift near the given ones."""
 
+        turn, wave = rotation.as_matrix(), -2j * np.pi / self.box * self.frequency
+
+        # Thousands of steps: without SciPy's Rotation, which takes longer than all the rest.
         def loss(step):
-            turned = Rotation.from_rotvec(step[:3]) * rotation
-            values = self.rotated(transform, turned.as_matrix())
-            phase = np.exp(-2j * np.pi / self.box * (self.frequency @ (shift + step[3:])))
-            norm = np.sqrt((np.abs(values) ** 2).sum()) * self.power
-            return -float(((values * phase).conj() @ self.reference).real / max(norm, 1e-30))
+            values = self.rotated(transform, _turn(step[:3]) @ turn)
+            norm = np.sqrt(np.vdot(values, values).real) * self.power
+            values *= np.exp(wave @ (shift + step[3:]))
+            return -float(np.vdot(values, self.reference).real / max(norm, 1e-30))
 
         # First steps: nearly one Fourier voxel at the edge of the ball, and a part of its wavelength.
         steps = [0.7 / self.radius] * 3 + [0.15 * self.box / self.radius] * 3
@@ -72,6 +73,32 @@ class Shells:
         options = {"initial_simplex": simplex, "maxfev": 400, "xatol": 2e-4, "fatol": 1e-7, "adaptive": True}
         best = optimize.minimize(loss, np.zeros(6), method="Nelder-Mead", options=options)
         return -best.fun, hand, Rotation.from_rotvec(best.x[:3]) * rotation, shift + best.x[3:]
+
+
+def _turn(vector):
+    """Matrix (3, 3) of a turn by a vector (3,) in radians (Rodrigues' formula)."""
+    x, y, z = vector
+    angle = math.sqrt(x * x + y * y + z * z)
+    sine, versine = (math.sin(angle) / angle, 2 * (math.sin(angle / 2) / angle) ** 2) if angle else (1, 0.5)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + sine * cross + versine * (cross @ cross)
+
+
+def _interpolated(grid, at):
+    """Trilinear values (..., n) of a grid (z, y, x) at indices (..., 3, n) xyz inside it."""
+    side, flat = grid.shape[0], grid.ravel()
+    low = at.astype(np.intp)
+    part = at - low
+    corner = (low[..., 2, :] * side + low[..., 1, :]) * side + low[..., 0, :]
+    x, y, z = part[..., 0, :], part[..., 1, :], part[..., 2, :]
+    planes = []
+    for plane in (0, side * side):
+        rows = []
+        for row in (plane, plane + side):
+            near = flat.take(corner + row)
+            rows.append(near + (flat.take(corner + (row + 1)) - near) * x)
+        planes.append(rows[0] + (rows[1] - rows[0]) * y)
+    return planes[0] + (planes[1] - planes[0]) * z
 
 
 def centred_transform(volume):
