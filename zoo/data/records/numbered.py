@@ -38,6 +38,7 @@ def numbered(stream, info: DatasetInfo):
         return (_with_index(batch, row_of) for batch in stream)
     import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
     def add(batch):
         if FEATURE in batch:
             return batch

@@ -23,6 +23,9 @@ _WINDOW_BYTES = 32 << 20
 _ENDLESS = np.iinfo(np.int64).max
 
 
+# AutoGraph would rewrite every function of a stream, for as long as all the rest of building it takes; no
+# function here branches on a tensor.
+@tf.autograph.experimental.do_not_convert
 def record_batches(
     info: DatasetInfo,
     batch_size: int,

@@ -61,6 +61,7 @@ def marked(stream, seed: int, fraction: float):
         return ({**batch, FEATURE: mark(batch["uid"])} for batch in stream)
     import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
     def add(batch):
         held = tf.ensure_shape(tf.numpy_function(mark, [batch["uid"]], tf.float32), batch["uid"].shape)
         return {**batch, FEATURE: held}
