@@ -6,6 +6,7 @@ from the mass, at 0.81 Da/Å³ (the density of protein).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -113,8 +114,8 @@ def embedded_complexes(box: int = 64, voxel_size_angstrom: float = 6.0) -> Class
 
     sigma = max(_BEAD_ANGSTROM / 2, voxel_size_angstrom / 2)
     maps = []
-    for number, (dalton, inside) in enumerate(COMPLEXES.values()):
-        xyz = _beads(dalton, inside, np.random.default_rng([_SEED, number]))
+    for number in range(len(COMPLEXES)):
+        xyz = _beads(number)
         density = splat(xyz, np.ones(len(xyz)), sigma, box, voxel_size_angstrom)
         maps.append(unit_scale(density.astype(np.float32)))
     return ClassMaps(np.stack(maps), float(voxel_size_angstrom), tuple(COMPLEXES))
@@ -135,10 +136,12 @@ def complexes_of_one_density(
     return ClassMaps(np.stack(maps), found.voxel_size_angstrom, names)
 
 
-def _beads(dalton: float, inside: Body, rng) -> np.ndarray:
+@functools.cache
+def _beads(number: int) -> np.ndarray:
     """Points in Å, one for 1 nm³, inside a body that is scaled to its mass; their mean is the origin."""
+    dalton, inside = list(COMPLEXES.values())[number]
     volume = dalton / _DALTON_PER_CUBIC_ANGSTROM
-    grid = rng.uniform(-260, 260, (400_000, 3))
+    grid = np.random.default_rng([_SEED, number]).uniform(-260, 260, (400_000, 3))
     kept = grid[inside(grid)]
     scale = (volume / (len(kept) / len(grid) * 520.0**3)) ** (1 / 3)
     wanted = min(len(kept), round(volume / _BEAD_ANGSTROM**3))
