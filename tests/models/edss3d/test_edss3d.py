@@ -63,22 +63,38 @@ def test_any_box_that_can_be_halved_twice_and_no_other():
         zoo.create_model("edss3d", box=30)
 
 
-@pytest.mark.parametrize("skips", [False, True])
-def test_a_voxel_sees_as_far_as_the_model_says(skips):
-    model = zoo.create_model("edss3d", seed=1, box=16, filters=3, classes=2, skips=skips)
+@pytest.mark.parametrize(("skips", "levels"), [(False, 2), (True, 2), (True, 1), (True, 3)])
+def test_a_voxel_sees_as_far_as_the_model_says(skips, levels):
+    given = {"skips": skips, "levels": levels, "widens": levels == 3}
+    model = zoo.create_model("edss3d", seed=1, box=16, filters=3, classes=2, **given)
     for variable in model.trainable_variables:  # all positive, so that nothing cancels or dies
         variable.assign(np.abs(variable.numpy()) + 0.01)
-    volume = np.random.default_rng(0).random((1, 40, 8, 8, 1)).astype(np.float32)
+    depth, multiple = 24 * 2**levels, 2**levels
+    volume = np.random.default_rng(0).random((1, depth, 8, 8, 1)).astype(np.float32)
     before = keras.ops.convert_to_numpy(model({"volume": volume}))[0]
-    seen = np.zeros((40, 40), bool)  # output z, input z
-    for z in range(40):
+    seen = []  # output z, input z
+    for z in range(depth // 3, 2 * depth // 3):
         changed = volume.copy()
         changed[0, z] += 50.0
         after = keras.ops.convert_to_numpy(model({"volume": changed}))[0]
-        seen[:, z] = np.abs(after - before).max(axis=(1, 2, 3)) > 1e-6 * np.abs(before).max()
-    block = 4 * (np.argwhere(seen)[:, 0] // 4)
-    beyond = np.maximum(block - np.argwhere(seen)[:, 1], np.argwhere(seen)[:, 1] - block - 3)
-    assert beyond.max() == 11 and model.reach_voxels == 12 and model.multiple == 4
+        differs = np.abs(after - before).max(axis=(1, 2, 3)) > 1e-6 * np.abs(before).max()
+        seen += [(int(at), z) for at in np.flatnonzero(differs)]
+    block = [multiple * (at // multiple) for at, _ in seen]
+    beyond = max(max(low - z, z - low - multiple + 1) for low, (_, z) in zip(block, seen, strict=True))
+    assert beyond == 3 * multiple - 1
+    assert (model.reach_voxels, model.multiple) == (3 * multiple, multiple)
+
+
+def test_filters_double_where_voxels_are_few():
+    given = {"filters": 4, "classes": 3, "levels": 3, "widens": True, "skips": True}
+    model = zoo.create_model("edss3d", seed=0, box=16, **given)
+    kernels = [v.shape[-2:] for v in model.trainable_variables if len(v.shape) == 5]
+    down, up = [(1, 4), (4, 8), (8, 16), (16, 32)], [(32 + 16, 16), (16 + 8, 8), (8 + 4, 4), (4, 3)]
+    assert [tuple(each) for each in kernels] == down + up
+    found = model.segment({"volume": np.ones((1, 8, 24, 16, 1), np.float32)})["probability"]
+    assert tuple(found.shape) == (1, 8, 24, 16, 3)
+    with pytest.raises(ZooError, match="box=12 cannot be halved 3 times; pack with a box .* multiple of 8"):
+        zoo.create_model("edss3d", box=12, levels=3)
 
 
 def test_flips_change_what_is_seen_and_not_what_is_wanted():

@@ -19,13 +19,19 @@ class EDSS3DConfig(LearningConfig):
 
     smallest: ClassVar[Mapping[str, Any]] = {"box": 16, "filters": 4, "batch_size": 4}
 
-    box: int = setting(32, "edge of the cubes, a multiple of 4", unit="voxels", least=8, most=256)
+    box: int = setting(
+        32, "edge of the cubes, a multiple of 4 (of 2^levels)", unit="voxels", least=8, most=256
+    )
     voxel_size_angstrom: float = setting(14.2, "edge of a voxel", unit="Å", above=0, most=1e4)
     classes: int = setting(
         0, "background and kinds of voxels; 0: as many as the records have", least=0, most=MOST_CLASSES
     )
     class_names: str = setting("", "of the classes in turn, with commas; left out: those of the records")
     filters: int = setting(32, "of every convolution but the last", least=1, most=1024)
+    levels: int = setting(
+        2, "poolings, and up-samplings; a voxel sees others up to 4 · 2^levels - 2 away", least=1, most=4
+    )
+    widens: bool = setting(False, "twice as many filters after each pooling, where voxels are few")
     skips: bool = setting(False, "what is seen before each pooling is handed to where it is undone")
     flips: bool = setting(False, "every step sees the cubes mirrored in another way along x, y and z")
     turns: bool = setting(False, "every second time turned by a quarter about z (or once the eight flips)")
@@ -48,8 +54,12 @@ class EDSS3DConfig(LearningConfig):
     )
 
     def check(self) -> None:
-        if self.box % 4:
-            raise ZooError(f"box={self.box} cannot be halved twice; pack with a box that is a multiple of 4")
+        multiple = 2**self.levels
+        if self.box % multiple:
+            often = {1: "once", 2: "twice"}.get(self.levels, f"{self.levels} times")
+            raise ZooError(
+                f"box={self.box} cannot be halved {often}; pack with a box that is a multiple of {multiple}"
+            )
         if self.classes == 1:
             raise ZooError("classes=1: expected the background and one kind of voxels at least")
         names = self.names()

@@ -31,13 +31,11 @@ _SHOWN = 8
 class EDSS3D(SupervisedModel, Segments):
     """Cubes (b, n, n, n, 1) → the probability of each class in every voxel (b, n, n, n, classes).
 
-    The network has no dense layer: any box that can be halved twice will do, also another one along each
-    axis.
+    The network has no dense layer: any box that can be halved as often as there are poolings (``levels``, 2)
+    will do, also another one along each axis.
     """
 
     target = VOXEL_LABELS
-    reach_voxels = 12  # 2 + 2·1 + 4·1 + 2·1 + 1 of six convolutions, and 1 to a whole multiple
-    multiple = 4
 
     def __init__(self, name: str | None = None, seed: int = 0, **config: Any):
         super().__init__(name=name, seed=seed)
@@ -48,6 +46,10 @@ class EDSS3D(SupervisedModel, Segments):
         self.flips, self.turns = s.flips, s.turns
         self.box, self.voxel_size_angstrom, self.classes = s.box, s.voxel_size_angstrom, s.classes
         self.class_names = tuple(s.names())
+        self.multiple = 2**s.levels
+        # A convolution sees 1 voxel of its level: 2^l - 1 on either way, 2^l between, 1 at the end, and 1
+        # more to a whole multiple.
+        self.reach_voxels = 3 * self.multiple
         self.network = _network(s, self.first_initialiser_seed)
         self.built = True
 
@@ -103,7 +105,7 @@ class EDSS3D(SupervisedModel, Segments):
 
     def _logits(self, volume):
         logits = self.network(volume)
-        # Fails for a side that cannot be halved twice; the network alone would give a smaller volume.
+        # Fails for a side that cannot be halved so often; the network alone would give a smaller volume.
         return ops.reshape(logits, (*ops.shape(volume)[:4], self.classes))
 
     @staticmethod
@@ -126,7 +128,7 @@ class EDSS3D(SupervisedModel, Segments):
         return {"probability": ops.softmax(self._logits(batch["volume"]), axis=-1)}
 
     def endpoints(self) -> dict[str, Endpoint]:
-        """Named signatures of the SavedModel: any box that is a multiple of 4 along each axis."""
+        """Named signatures of the SavedModel: any box of whole multiples along each axis."""
         volume = Input((None, None, None, None, 1))
         return {"segment": Endpoint(lambda **batch: self.segment(batch), {"volume": volume})}
 
@@ -189,9 +191,9 @@ def _to_one(images: np.ndarray) -> np.ndarray:
 
 
 def _network(s: EDSS3DConfig, seed: int) -> keras.Model:
-    """Five convolutions of 3³, two poolings and two up-samplings, and one convolution to the classes."""
+    """``levels`` poolings and up-samplings, convolutions of 3³ around them, and one to the classes."""
 
-    def conv(number: int, x, filters: int = s.filters, activation: str | None = "relu"):
+    def conv(number: int, x, filters: int, activation: str | None = "relu"):
         kernel = keras.initializers.GlorotUniform(seed + number)
         name = f"conv_{number}" if activation else "classes"
         more = {} if activation else {"dtype": "float32"}  # the loss is taken of it
@@ -203,9 +205,12 @@ def _network(s: EDSS3DConfig, seed: int) -> keras.Model:
         return layers.Concatenate()([x, before]) if s.skips else x
 
     volume = keras.Input((None, None, None, 1))
-    first = conv(1, volume)
-    second = conv(2, layers.MaxPooling3D(2)(first))
-    x = conv(3, layers.MaxPooling3D(2)(second))
-    x = conv(4, joined(layers.UpSampling3D(2)(x), second))
-    x = conv(5, joined(layers.UpSampling3D(2)(x), first))
-    return keras.Model(volume, conv(6, x, s.classes, None), name="network")
+    width = [s.filters * (2**level if s.widens else 1) for level in range(s.levels + 1)]
+    x, before = volume, []
+    for level in range(s.levels):
+        before.append(conv(level + 1, x, width[level]))
+        x = layers.MaxPooling3D(2)(before[-1])
+    x = conv(s.levels + 1, x, width[-1])
+    for level in reversed(range(s.levels)):
+        x = conv(2 * s.levels + 1 - level, joined(layers.UpSampling3D(2)(x), before[level]), width[level])
+    return keras.Model(volume, conv(2 * s.levels + 2, x, s.classes, None), name="network")
