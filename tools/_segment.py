@@ -44,6 +44,12 @@ def segment(
     window: Annotated[
         int, typer.Option(help="Edge of what the model is given at once, in voxels; memory follows it.")
     ] = 96,
+    mirrors: Annotated[
+        bool,
+        typer.Option(
+            "--mirrors", help="The mean over the tomogram and its mirror images; eight times the work."
+        ),
+    ] = False,
     probabilities: Annotated[
         str, typer.Option(help="How the probability of each class is stored: float32, float16 or none.")
     ] = "float32",
@@ -80,7 +86,7 @@ def segment(
     from zoo.analysis.segmentation.segment import SegmentSettings
     from zoo.data.formats.tomogram_blocks import TomogramBlocks
 
-    settings = SegmentSettings(window, sign, rescale, probabilities, pixel_size)
+    settings = SegmentSettings(window, sign, rescale, probabilities, pixel_size, mirrors)
     blocks = TomogramBlocks(tomogram)
     from zoo.serving.open_model import open_model
 

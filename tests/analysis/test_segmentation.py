@@ -80,12 +80,41 @@ def test_windows_give_what_the_whole_at_once_gives(tmp_path, shape):
     _, labels, found = run(tmp_path / "s", blocks, model)
     grey, _ = open_grey(blocks, model, SegmentSettings(), lambda line: None)
     more = [-size % 4 for size in shape]
-    whole = grey.read(tuple(slice(-12, size + extra + 12) for size, extra in zip(shape, more, strict=True)))
+    # It ends at its faces, as the cubes that were learned from do; mirrored only up to a whole multiple.
+    whole = grey.read(tuple(slice(0, size + extra) for size, extra in zip(shape, more, strict=True)))
     wanted = model.apply("segment", {"volume": whole[None, ..., None]})["probability"][0]
-    wanted = wanted[tuple(slice(12, 12 + size) for size in shape)]
+    wanted = wanted[tuple(slice(size) for size in shape)]
     np.testing.assert_allclose(np.moveaxis(found, 0, -1), wanted, atol=1e-6)
     np.testing.assert_array_equal(labels, wanted.argmax(axis=-1))
     assert len(set(labels.ravel())) == 3 and len(model.seen) > 1  # it can tell, and there were windows
+
+
+class Leaning(Pointwise):
+    """Says more of what lies at larger z, y and x, so that mirror images differ."""
+
+    def apply(self, verb, batch):
+        cubes = batch["volume"]
+        rise = sum(np.linspace(-1, 1, side).reshape(place) for side, place in
+                   zip(cubes.shape[1:4], ((-1, 1, 1, 1), (-1, 1, 1), (-1, 1)), strict=True))  # fmt: skip
+        return super().apply(verb, {"volume": cubes + rise})
+
+
+@pytest.mark.parametrize("normalisation", ["tomogram", "background"])
+def test_mirror_images_are_averaged_where_they_belong(tmp_path, normalisation):
+    blocks = tomogram(tmp_path / "t.mrc", (24, 32, 40))
+    whole = {"window": 96}  # what it says depends on where in a window a voxel lies
+    plain = run(tmp_path / "plain", blocks, Leaning(normalisation), **whole)[2]
+    found = run(tmp_path / "mirrors", blocks, Leaning(normalisation), mirrors=True, **whole)[2]
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    assert np.abs(found - plain).max() > 0.05
+    # Of a tomogram that is mirrored it says the mirror image.
+    write_volume(tmp_path / "m.mrc", read_volume(tmp_path / "t.mrc")[0][::-1, :, ::-1], VOXEL)
+    other = TomogramBlocks(tmp_path / "m.mrc")
+    again = run(tmp_path / "again", other, Leaning(normalisation), mirrors=True, **whole)[2]
+    if normalisation == "tomogram":  # the grid of blended windows begins at the first voxel
+        np.testing.assert_allclose(again[:, ::-1, :, ::-1], found, atol=1e-5)
+    alone = run(tmp_path / "alone", other, Leaning(normalisation), **whole)[2]
+    assert np.abs(alone[:, ::-1, :, ::-1] - plain).max() > 0.05
 
 
 def test_a_window_that_is_seen_to_its_faces_would_show(tmp_path):

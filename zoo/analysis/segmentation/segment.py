@@ -12,7 +12,7 @@ import numpy as np
 
 from zoo.analysis.markers import SEGMENTATION
 from zoo.analysis.segmentation.grey_values import GreyValues, Part, RescaledBlocks
-from zoo.analysis.segmentation.windows import BlendedWindows, WholeWindows, plan_cores
+from zoo.analysis.segmentation.windows import BlendedWindows, WholeWindows, mirrored_ways, plan_cores
 from zoo.data.formats.label_volume import LabelVolume, write_names
 from zoo.data.formats.mrc_blocks import MrcBlockWriter
 from zoo.data.formats.tomogram_blocks import TomogramBlocks
@@ -31,7 +31,8 @@ class SegmentSettings:
     """``window``: edge of what the model is given at once, in voxels. ``contrast``: the sign that grey values
     are multiplied with (0: that of the records the model learned from). ``rescale``: bring the tomogram to
     the model's voxel size. ``probabilities`` is how these are stored, or "none". ``voxel_size_angstrom``
-    overrides the header.
+    overrides the header. ``mirrors``: the mean of what the model says of each window and of its mirror
+    images along x, y and z.
     """
 
     window: int = 96
@@ -39,6 +40,7 @@ class SegmentSettings:
     rescale: bool = False
     probabilities: str = "float32"
     voxel_size_angstrom: float | None = None
+    mirrors: bool = False
 
     def check(self, multiple: int, reach: int) -> None:
         """Raise ZooError for a value that cannot be, of a model that sees ``reach`` voxels far."""
@@ -113,6 +115,8 @@ def predictor(
     def predict(cubes: np.ndarray) -> np.ndarray:
         return model.apply("segment", {"volume": cubes[..., None]})["probability"]
 
+    if settings.mirrors:
+        predict = mirrored_ways(predict)
     method = model.trained_on.get("normalisation")
     if method in (None, "none", "tomogram"):
         side = settings.window - 2 * -(-reach // multiple) * multiple

@@ -14,6 +14,19 @@ Predict = Callable[[np.ndarray], np.ndarray]
 _AT_ONCE = 16  # windows of the size of a record
 
 
+def mirrored_ways(predict: Predict) -> Predict:
+    """The mean of what a model says of windows (b, z, y, x) and their seven mirror images, brought back."""
+
+    def mean(cubes: np.ndarray) -> np.ndarray:
+        total: np.ndarray | float = 0.0
+        for way in product((False, True), repeat=3):
+            axes = [axis + 1 for axis, mirror in enumerate(way) if mirror]
+            total = total + np.flip(predict(np.ascontiguousarray(np.flip(cubes, axes))), axes)
+        return np.asarray(total / 8, np.float32)
+
+    return mean
+
+
 def plan_cores(shape: tuple[int, int, int], side: int, multiple: int) -> list[Part]:
     """Parts of at most ``side`` voxels along each axis that tile a volume; all begin at a ``multiple``."""
     axes = []
@@ -24,11 +37,12 @@ def plan_cores(shape: tuple[int, int, int], side: int, multiple: int) -> list[Pa
 
 
 class WholeWindows:
-    """Windows larger than a core by as far as the model sees, so that their faces are never seen.
+    """Windows larger than a core by as far as the model sees, but no larger than the tomogram.
 
     The result is that of the whole tomogram at once, to float rounding: of a model that treats all places
     alike but for their remainder by ``multiple``, and sees no farther than ``reach`` voxels beyond a block of
-    so many.
+    so many. The faces of the tomogram are seen as those of the records were; where its sides are no whole
+    multiples, it is mirrored at the far ones up to the next.
     """
 
     def __init__(self, grey: GreyValues, predict: Predict, reach: int, multiple: int):
@@ -38,12 +52,17 @@ class WholeWindows:
     def of(self, core: Part) -> np.ndarray:
         """What the model says of the voxels of a core, (z, y, x, classes)."""
         parts, inside = [], []
-        for each in core:
-            length = math.ceil((each.stop - each.start) / self._multiple) * self._multiple
-            parts.append(slice(each.start - self._reach, each.start + length + self._reach))
-            inside.append(slice(self._reach, self._reach + each.stop - each.start))
+        for each, size in zip(core, self._grey.shape, strict=True):
+            start = max(each.start - self._reach, 0)
+            stop = min(self._whole(each.stop) + self._reach, self._whole(size))
+            parts.append(slice(start, stop))
+            inside.append(slice(each.start - start, each.stop - start))
         window = self._grey.read((parts[0], parts[1], parts[2]))
         return self._predict(window[None])[0][tuple(inside)]
+
+    def _whole(self, place: int) -> int:
+        """The next whole multiple; cores begin at one."""
+        return math.ceil(place / self._multiple) * self._multiple
 
 
 class BlendedWindows:
