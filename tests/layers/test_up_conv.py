@@ -25,6 +25,28 @@ def test_the_same_function_with_the_same_weights(shape):
     assert one.output_shape == two.output_shape
 
 
+def test_what_lies_beside_is_as_if_it_were_appended():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(2, 3, 4, 2, 5)).astype("float32")
+    beside = rng.normal(size=(2, 6, 8, 4, 3)).astype("float32")
+    low, high = keras.Input((None, None, None, 5)), keras.Input((None, None, None, 3))
+    joined = layers.Concatenate()([layers.UpSampling3D(2)(low), high])
+    two = keras.Model([low, high], layers.Conv3D(4, 3, padding="same", activation="relu")(joined))
+    one = keras.Model([low, high], UpConv3D(4, activation="relu")(low, high))
+    weights = [rng.normal(size=w.shape) for w in two.get_weights()]
+    assert [w.shape for w in weights] == [w.shape for w in one.get_weights()]
+    two.set_weights(weights)
+    one.set_weights(weights)
+    expected = keras.ops.convert_to_numpy(two([x, beside]))
+    found = keras.ops.convert_to_numpy(one([x, beside]))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert found.shape == (2, 6, 8, 4, 4)
+    assert np.abs(keras.ops.convert_to_numpy(one([x, 0 * beside])) - expected).max() > 1
+    again = keras.Model.from_config(one.get_config())
+    again.set_weights(weights)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(again([x, beside])), found, atol=1e-6)
+
+
 def test_one_step_of_training_changes_both_alike():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(4, 4, 4, 4, 2)).astype("float32")

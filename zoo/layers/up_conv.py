@@ -20,6 +20,7 @@ _FIXED = {
 class UpConv3D(keras.layers.Conv3D):
     """``(b, z, y, x, c)`` → ``(b, 2z, 2y, 2x, filters)``: `UpSampling3D(2)`, then `Conv3D` of 3³ ("same").
 
+    ``beside`` (b, 2z, 2y, 2x, d), where given, is as if `Concatenate` had appended it to what was up-sampled.
     The same function with the same weights as these two layers, up to rounding. A voxel that was repeated is
     not multiplied again and again: the kernel and the up-sampling are one transposed convolution of stride 2
     whose kernel of 4³ holds the sums of the 3³ weights that meet equal voxels: 8 products for a voxel, not
@@ -33,15 +34,23 @@ class UpConv3D(keras.layers.Conv3D):
                 raise ValueError(f"UpConv3D: {name} is {given}, and only {only} is possible")
         super().__init__(filters, _KERNEL, padding="same", data_format="channels_last", **options)
 
-    def call(self, x):
-        x = ops.conv_transpose(x, _with_up_sampling(self.kernel), strides=2, padding="same")
+    def build(self, x_shape, beside_shape=None):
+        self._below = x_shape[-1]
+        super().build((*x_shape[:-1], self._below + (beside_shape[-1] if beside_shape else 0)))
+        self.input_spec = None  # that of Conv3D counts both inputs in one
+
+    def call(self, x, beside=None):
+        below = self.kernel[..., : self._below, :]
+        x = ops.conv_transpose(x, _with_up_sampling(below), strides=2, padding="same")
+        if beside is not None:
+            x = x + ops.conv(beside, self.kernel[..., self._below :, :], padding="same")
         if self.use_bias:
             x = x + self.bias
         return x if self.activation is None else self.activation(x)
 
-    def compute_output_shape(self, input_shape):
-        spatial = [None if size is None else 2 * size for size in input_shape[1:-1]]
-        return (input_shape[0], *spatial, self.filters)
+    def compute_output_shape(self, x_shape, beside_shape=None):
+        spatial = [None if size is None else 2 * size for size in x_shape[1:-1]]
+        return (x_shape[0], *spatial, self.filters)
 
 
 def _with_up_sampling(kernel):

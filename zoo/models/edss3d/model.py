@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.errors import ZooError
+from zoo.layers.up_conv import UpConv3D
 from zoo.metrics.overlap import overlap_counts, overlap_figures
 from zoo.models.base import Apply
 from zoo.models.capabilities import Segments
@@ -193,24 +194,24 @@ def _to_one(images: np.ndarray) -> np.ndarray:
 def _network(s: EDSS3DConfig, seed: int) -> keras.Model:
     """``levels`` poolings and up-samplings, convolutions of 3³ around them, and one to the classes."""
 
-    def conv(number: int, x, filters: int, activation: str | None = "relu"):
+    def options(number: int, activation: str | None = "relu"):
         kernel = keras.initializers.GlorotUniform(seed + number)
         name = f"conv_{number}" if activation else "classes"
         more = {} if activation else {"dtype": "float32"}  # the loss is taken of it
-        return layers.Conv3D(
-            filters, 3, padding="same", activation=activation, kernel_initializer=kernel, name=name, **more
-        )(x)
+        return {"activation": activation, "kernel_initializer": kernel, "name": name, **more}
 
-    def joined(x, before):
-        return layers.Concatenate()([x, before]) if s.skips else x
+    def conv(filters: int, **given):
+        return layers.Conv3D(filters, 3, padding="same", **given)
 
     volume = keras.Input((None, None, None, 1))
     width = [s.filters * (2**level if s.widens else 1) for level in range(s.levels + 1)]
     x, before = volume, []
     for level in range(s.levels):
-        before.append(conv(level + 1, x, width[level]))
+        before.append(conv(width[level], **options(level + 1))(x))
         x = layers.MaxPooling3D(2)(before[-1])
-    x = conv(s.levels + 1, x, width[-1])
+    x = conv(width[-1], **options(s.levels + 1))(x)
     for level in reversed(range(s.levels)):
-        x = conv(2 * s.levels + 1 - level, joined(layers.UpSampling3D(2)(x), before[level]), width[level])
-    return keras.Model(volume, conv(2 * s.levels + 2, x, s.classes, None), name="network")
+        up = UpConv3D(width[level], **options(2 * s.levels + 1 - level))
+        x = up(x, before[level]) if s.skips else up(x)
+    classes = conv(s.classes, **options(2 * s.levels + 2, None))(x)
+    return keras.Model(volume, classes, name="network")
