@@ -53,7 +53,8 @@ def main() -> None:
         labels = rng.integers(0, CLASSES, cubes.shape[:-1]).astype(np.int32)
         learned = zoo.create_model("edss3d", preset=options.preset, seed=0, classes=CLASSES, flips=False)
         learned.compile()
-        engine = get_engine(Supervision(learned, learned.target, learned.learning), 0, global_batch=CUBES)
+        learner = Supervision(learned, learned.target, learned.learning)
+        engine = get_engine(learner, seed=0, global_batch=CUBES)
         batch = {"volume": cubes, learned.target: labels, HELD_BACK: np.zeros(CUBES, np.float32)}
         student = plain(model.learning, None)
         student.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
