@@ -45,12 +45,12 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
 
 def _views(results: Results, info, voxel_size_angstrom: float, folder: Path) -> list[str]:
     """Write views.csv and .png of particle images; a line for each map that is seen unevenly."""
-    angles = [results.columns.get(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
-    if info.kind != "particles" or results.classes is None or any(each is None for each in angles):
+    names = [f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")]
+    if info.kind != "particles" or results.classes is None or not set(names) <= set(results.columns):
         return []
     from zoo.analysis.view_report import write_views
 
-    euler = np.stack(angles, axis=1)
+    euler = np.stack([results.columns[name] for name in names], axis=1)
     of_map = {name: euler[results.classes == k] for k, name in enumerate(results.maps)}
     return write_views(of_map, results.half_maps, voxel_size_angstrom, folder)
 
