@@ -71,7 +71,7 @@ def views_of(
     best, worst, worst_axis = np.nan, np.nan, np.full(3, np.nan)
     if halves is not None:
         directions = fibonacci_half_sphere(_DIRECTIONS)
-        curves = directional_fsc(*halves, directions)
+        curves = directional_fsc(halves[0], halves[1], directions)
         curves = np.where(np.isnan(curves), fsc(*halves), curves)
         found = np.array([resolution_at(curve, _THRESHOLD, voxel_size_angstrom).angstrom for curve in curves])
         best, worst, worst_axis = found.min(), found.max(), directions[found.argmax()]

@@ -112,11 +112,10 @@ def predictor(
     """What gives the probabilities of a core, and the edge of a good core in voxels."""
     reach, multiple = int(model.segments["reach_voxels"]), int(model.segments["multiple"])
 
-    def predict(cubes: np.ndarray) -> np.ndarray:
+    def once(cubes: np.ndarray) -> np.ndarray:
         return model.apply("segment", {"volume": cubes[..., None]})["probability"]
 
-    if settings.mirrors:
-        predict = mirrored_ways(predict)
+    predict = mirrored_ways(once) if settings.mirrors else once
     method = model.trained_on.get("normalisation")
     if method in (None, "none", "tomogram"):
         side = settings.window - 2 * -(-reach // multiple) * multiple

@@ -20,7 +20,7 @@ def mirrored_ways(predict: Predict) -> Predict:
     def mean(cubes: np.ndarray) -> np.ndarray:
         total: np.ndarray | float = 0.0
         for way in product((False, True), repeat=3):
-            axes = [axis + 1 for axis, mirror in enumerate(way) if mirror]
+            axes = tuple(axis + 1 for axis, mirror in enumerate(way) if mirror)
             total = total + np.flip(predict(np.ascontiguousarray(np.flip(cubes, axes))), axes)
         return np.asarray(total / 8, np.float32)
 
