@@ -21,8 +21,8 @@ from zoo.registry import get_entry
 # Weights that no loss can move: the last bias of a Wasserstein critic cancels between real and fake.
 INERT = {"vaegan3d": {"score/bias"}, "wgan3d": {"score/bias"}}
 # Weights that start from a rule, not from a draw: filter banks, coordinates, the falling spectrum of a map,
-# poses of particles that were not seen yet, how far half sets can be told.
-LAID_OUT = ("gabor/", "grid", "log_amplitude", "table_frame", "told_shells")
+# poses of particles that were not seen yet, how far half sets can be told; half sets are those of the file.
+LAID_OUT = ("gabor/", "grid", "log_amplitude", "table_frame", "table_half", "told_shells")
 WAYS = {"players": GradientModel, "loss": SupervisedModel, "epochs": EpochModel}
 LONG = ("fa", "faml", "regressor3d", "vaegan3d")
 ENTRIES = [get_entry(name) for name in zoo.list_models()]

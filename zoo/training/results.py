@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.analysis.columns import write_columns
 from zoo.analysis.curves import write_fsc
+from zoo.data.kinds import kind_of
 from zoo.errors import ZooError
 from zoo.files import whole_file
 from zoo.metrics.clustering import clustering_scores
@@ -46,7 +47,7 @@ def write_results(results: Results, info, folder: str | Path) -> list[str]:
 def _views(results: Results, info, voxel_size_angstrom: float, folder: Path) -> list[str]:
     """Write views.csv and .png of particle images; a line for each map that is seen unevenly."""
     names = [f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")]
-    if info.kind != "particles" or results.classes is None or not set(names) <= set(results.columns):
+    if kind_of(info).schema.ndim != 2 or results.classes is None or not set(names) <= set(results.columns):
         return []
     from zoo.analysis.view_report import write_views
 

@@ -47,7 +47,7 @@ def test_a_class_of_few_images_takes_half_of_those_of_the_worst(small):
 def test_one_of_two_that_are_the_same_parts_a_class_that_explains_little(small):
     """Of three states, one is there twice, and two share a class: no class is empty, and none gets better."""
     cross = np.full((3, 3), APART) * (1 - np.eye(3))
-    cross[0, 1] = cross[1, 0] = 2.6  # of 200
+    cross[0, 1] = cross[1, 0] = 1.3  # of 200
     config, state = classes(small, [1517, 1488, 5995], [1.0, 1.0, 0.895], cross)
     spare = spare_classes(state, config)
     assert spare.tolist() == [False, True, False] and worth_splitting(state, config, spare)
