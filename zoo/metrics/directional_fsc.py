@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.metrics.fsc import check_cube, shell_index
+from zoo.metrics.fsc import check_pair, correlation_by_shell, shell_index
 
 
 def directional_fsc(
@@ -19,9 +19,7 @@ def directional_fsc(
     Source: Tan et al., Nat. Methods 14 (2017), 3D FSC: a curve for each cone of 20 degrees.
     Raises ZooError for maps that are not cubes of one box, and for directions of length 0.
     """
-    map_a, map_b = check_cube(map_a, "first map"), check_cube(map_b, "second map")
-    if map_a.shape != map_b.shape:
-        raise ZooError(f"FSC of maps {map_a.shape} and {map_b.shape}: expected one box; resample one of them")
+    map_a, map_b = check_pair(map_a, map_b)
     length = np.linalg.norm(directions, axis=-1, keepdims=True)
     if directions.ndim != 2 or directions.shape[1] != 3 or not (length > 0).all():
         raise ZooError(f"directions {directions.shape}: expected vectors (d, 3), none of them 0")
@@ -34,15 +32,11 @@ def directional_fsc(
     points = np.stack([x, y, z], axis=1)
     radius = np.linalg.norm(points, axis=1)
     a, b = (np.fft.rfftn(volume)[inside] for volume in (map_a, map_b))
-    values = ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)
-    curves = np.zeros((len(directions), box // 2 + 1))
+    shells = box // 2 + 1
+    curves = np.empty((len(directions), shells))
     nearest = np.cos(np.radians(half_angle_deg)) - 1e-9
     for curve, direction in zip(curves, directions / length, strict=True):
         near = np.abs(points @ direction) >= nearest * radius
-        cross, one, other = (
-            np.bincount(shell[near], weights=value[near], minlength=len(curve)) for value in values
-        )
-        power = np.sqrt(one * other)
-        np.divide(cross, power, out=curve, where=power > 0)
-        curve[np.bincount(shell[near], minlength=len(curve)) == 0] = np.nan
+        curve[:] = correlation_by_shell(shell[near], a[near], b[near], shells)
+        curve[np.bincount(shell[near], minlength=shells) == 0] = np.nan
     return curves

@@ -22,19 +22,21 @@ def fsc(map_a: np.ndarray, map_b: np.ndarray, mask: np.ndarray | None = None) ->
     Nyquist. `mask` (z, y, x) multiplies both maps first. A shell without power gives 0.
     Source: Harauz & van Heel, Optik 73 (1986). Raises ZooError for maps that are not cubes of one box.
     """
-    map_a, map_b = check_cube(map_a, "first map"), check_cube(map_b, "second map")
-    if map_a.shape != map_b.shape:
-        raise ZooError(f"FSC of maps {map_a.shape} and {map_b.shape}: expected one box; resample one of them")
+    map_a, map_b = check_pair(map_a, map_b)
     if mask is not None:
         map_a, map_b = map_a * mask, map_b * mask
     box = map_a.shape[0]
     shell = shell_index(box)
     inside = shell <= box // 2
-    shell = shell[inside]
-    a, b = np.fft.rfftn(map_a)[inside], np.fft.rfftn(map_b)[inside]
+    values = (np.fft.rfftn(volume)[inside] for volume in (map_a, map_b))
+    return correlation_by_shell(shell[inside], *values, box // 2 + 1)
+
+
+def correlation_by_shell(shell: np.ndarray, a: np.ndarray, b: np.ndarray, shells: int) -> np.ndarray:
+    """Correlation ``(shells,)`` of Fourier coefficients a and b ``(n,)`` that lie in ``shell`` ``(n,)``."""
 
     def total(values):
-        return np.bincount(shell, weights=values, minlength=box // 2 + 1)
+        return np.bincount(shell, weights=values, minlength=shells)
 
     cross = total((a * b.conj()).real)
     power = np.sqrt(total(np.abs(a) ** 2) * total(np.abs(b) ** 2))
@@ -68,6 +70,14 @@ def shell_index(box: int) -> np.ndarray:
     half = np.fft.rfftfreq(box, 1 / box)
     radius = np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2)
     return np.rint(radius).astype(np.int64)
+
+
+def check_pair(map_a: np.ndarray, map_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both maps as float64, or ZooError if they are not finite cubes of one box."""
+    map_a, map_b = check_cube(map_a, "first map"), check_cube(map_b, "second map")
+    if map_a.shape != map_b.shape:
+        raise ZooError(f"FSC of maps {map_a.shape} and {map_b.shape}: expected one box; resample one of them")
+    return map_a, map_b
 
 
 def check_cube(array: np.ndarray, name: str) -> np.ndarray:

@@ -35,24 +35,27 @@ def crowded_direction(
     Either way, since a view and its opposite show the same slice. Of even views 1 - cos(within_deg) lie about
     any axis. The axis is one of `directions` points spread over a half sphere.
     """
-    axes = fibonacci_half_sphere(directions).astype(np.float32)
+    axes = fibonacci_half_sphere(directions)
     near = np.float32(np.cos(np.radians(within_deg)))
-    count = np.zeros(directions)
-    for start in range(0, len(beams), 2048):
-        count += (np.abs(beams[start : start + 2048].astype(np.float32) @ axes.T) >= near).sum(0)
+    count = _counted(beams, axes, lambda cosine: cosine >= near)
     best = int(count.argmax())
-    return float(count[best] / len(beams)), axes[best].astype(np.float64)
+    return float(count[best] / len(beams)), axes[best]
 
 
 def sampling_counts(beams: np.ndarray, fourier_radius: int = 50, directions: int | None = None) -> np.ndarray:
     """How many slices normal to `beams` (n, 3) hold each of `directions` points spread over a half sphere."""
     directions = int(2 * np.pi * fourier_radius**2 / 4) if directions is None else directions
-    points = fibonacci_half_sphere(directions).T.astype(np.float32)
     width = 1 / (2 * fourier_radius)
-    seen = np.zeros(directions)
+    return _counted(beams, fibonacci_half_sphere(directions), lambda cosine: cosine < width)
+
+
+def _counted(beams, points, holds):
+    """How many of `beams` (n, 3) lie at a cosine that `holds`, its sign aside, to each of `points` (m, 3)."""
+    points = points.T.astype(np.float32)
+    count = np.zeros(points.shape[1])
     for start in range(0, len(beams), 2048):
-        seen += (np.abs(beams[start : start + 2048].astype(np.float32) @ points) < width).sum(0)
-    return seen
+        count += holds(np.abs(beams[start : start + 2048].astype(np.float32) @ points)).sum(0)
+    return count
 
 
 def fibonacci_half_sphere(n: int) -> np.ndarray:

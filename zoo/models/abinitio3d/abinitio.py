@@ -237,7 +237,7 @@ class AbInitio:
         self.maximisation.full_maps(state, apart)
         self._say(
             f"{name}: members {state['members'].astype(int).tolist()}, explained "
-            f"{rounded(state['share'])}, next band {int(state['band'])}"
+            f"{_rounded(state['share'])}, next band {int(state['band'])}"
         )
 
     def _polished(self):
@@ -262,14 +262,14 @@ class AbInitio:
                 Phase.SHARES, reseeded=int(state["reseeded"]) + 1, placed=nobody, best_share=nobody - 1
             )
         elif parting:
+            state["split"] = state["split"] + np.int32(1)
             self._split(spare)
         else:
             self._refine_apart()
 
-    def _split(self, spare):
+    def _split(self, spare, only_poor=False):
         """Classes that can be spared part the images of others, and all compete once more."""
-        self.state["split"] = self.state["split"] + np.int32(1)
-        for line in split(self.state, self.config, spare):
+        for line in split(self.state, self.config, spare, only_poor):
             self._say(line)
         self._enter(Phase.JOINT)
 
@@ -317,7 +317,7 @@ class AbInitio:
         settled = [j for j in order if j == order[0] or (best[j] > c.good_share and (again or not first))]
         k = settled[again % len(settled)]
         placed[settled] = 1
-        self._say(f"shares {rounded(share)}, settled {[int(j) + 1 for j in settled]}")
+        self._say(f"shares {_rounded(share)}, settled {[int(j) + 1 for j in settled]}")
         if placed.all():
             state["placed"] = placed
             state["small_maps"] = state["best_maps"]
@@ -325,9 +325,7 @@ class AbInitio:
                 np.float32
             )
             spare = has_few(state, c) & (state["best_share"] <= c.good_share)
-            for line in split(state, c, spare, only_poor=True):
-                self._say(line)
-            self._enter(Phase.JOINT)
+            self._split(spare, only_poor=True)
             return
         maps = state["best_maps"].copy()
         maps[placed == 0] = maps[k]
@@ -388,7 +386,7 @@ class AbInitio:
         if state["active"].all():
             gain = gain_of_members(state, c)
             relative = state["cross"] / np.maximum(gain, 1e-6)[:, None]
-            self._say(f"lost of the gain under another map: {rounded(relative)}")
+            self._say(f"lost of the gain under another map: {_rounded(relative)}")
             target = same_classes(state["cross"], gain, state["members"], c.same_class)
             if (target != np.arange(c.classes)).any():
                 merge(state, target)
@@ -404,6 +402,6 @@ class AbInitio:
         self._enter(Phase.DONE, found=1)
 
 
-def rounded(values) -> list:
+def _rounded(values) -> list:
     """Numbers for a line of the log."""
     return np.round(np.asarray(values, np.float64), 3).tolist()

@@ -117,9 +117,8 @@ def same_classes(cross: np.ndarray, gain: np.ndarray, members: np.ndarray, share
     target = np.arange(count)
     few = members < max(_FEWEST * members.sum(), 1)
     loss = cross / np.maximum(gain, 1e-6)[:, None]
-    loss = (
-        loss + loss.T
-    ) / 2  # the noise of the smaller class counts against it one way, and for it the other
+    # the noise of the smaller class counts against it one way, and for it the other
+    loss = (loss + loss.T) / 2
 
     def root(k):
         while target[k] != k:

@@ -13,13 +13,12 @@ import numpy as np
 from zoo.models.abinitio3d.classes import same_classes
 from zoo.models.abinitio3d.config import Config
 
-FEW_MEMBERS = 0.02
-"""Of all particles: a class with fewer is not judged by its map."""
+_FEW_MEMBERS = 0.02  # of all particles: a class with fewer is not judged by its map
 
 
 def has_few(state, config: Config) -> np.ndarray:
     """Classes ``(K,)`` with hardly any images."""
-    return state["members"] < max(FEW_MEMBERS * config.count, 1)
+    return state["members"] < max(_FEW_MEMBERS * config.count, 1)
 
 
 def gain_of_members(state, config: Config) -> np.ndarray:
