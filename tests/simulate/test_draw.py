@@ -95,6 +95,7 @@ def test_noise_is_standard_normal_and_belongs_to_its_image():
         ({"preferred_share": float("nan")}, "--preferred-share nan"),
         ({"preferred_within_deg": 0.0}, "--preferred-within 0"),
         ({"preferred_within_deg": 181.0}, "--preferred-within 181"),
+        ({"preferred_within_deg": 10.0}, "--preferred-within 10: no views are preferred"),
         ({"astigmatism_max_angstrom": -1.0}, "--astigmatism"),
         ({"voltage_kv": 0.0}, "--voltage 0"),
         ({"cs_mm": float("inf")}, "--cs"),

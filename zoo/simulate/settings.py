@@ -10,6 +10,7 @@ MOST_PARTICLES = 1_000_000_000
 LEAST_SNR = 1e-9
 LARGEST_SIGMA = 1e9
 LARGEST_DEFOCUS_ANGSTROM = 1e6
+_PREFERRED_WITHIN_DEG = 20.0
 
 
 def optics_problems(voltage_kv: float, cs_mm: float, amplitude_contrast: float):
@@ -54,7 +55,7 @@ class ParticleSettings:
     scale: bool = True
     scale_each: bool = False
     preferred_share: float = 0.0
-    preferred_within_deg: float = 20.0
+    preferred_within_deg: float = _PREFERRED_WITHIN_DEG
 
     def __post_init__(self):
         low, high = self.defocus_range_angstrom
@@ -95,6 +96,11 @@ class ParticleSettings:
             (
                 not 0 < self.preferred_within_deg <= 180,
                 f"--preferred-within {self.preferred_within_deg:g}: expected degrees above 0, 180 at most",
+            ),
+            (
+                self.preferred_share == 0 and self.preferred_within_deg != _PREFERRED_WITHIN_DEG,
+                f"--preferred-within {self.preferred_within_deg:g}: no views are preferred; give "
+                "--preferred-share, too",
             ),
             *optics_problems(self.voltage_kv, self.cs_mm, self.amplitude_contrast),
             (
