@@ -28,8 +28,8 @@ def fsc(map_a: np.ndarray, map_b: np.ndarray, mask: np.ndarray | None = None) ->
     box = map_a.shape[0]
     shell = shell_index(box)
     inside = shell <= box // 2
-    values = (np.fft.rfftn(volume)[inside] for volume in (map_a, map_b))
-    return correlation_by_shell(shell[inside], *values, box // 2 + 1)
+    a, b = np.fft.rfftn(map_a)[inside], np.fft.rfftn(map_b)[inside]
+    return correlation_by_shell(shell[inside], a, b, box // 2 + 1)
 
 
 def correlation_by_shell(shell: np.ndarray, a: np.ndarray, b: np.ndarray, shells: int) -> np.ndarray:
